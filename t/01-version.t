@@ -1,0 +1,49 @@
+#!/usr/bin/perl
+# One version: Cargo.toml has it, all others repeat it.
+use strict;
+use warnings;
+
+use Cwd            qw(realpath);
+use File::Basename qw(dirname);
+use File::Find     ();
+use Test::More;
+
+use RT::ExternalStorage::AmazonS3::Native;
+
+my $project = realpath( dirname(__FILE__) . '/..' );
+my ($version) = first_match( 'Cargo.toml', qr/^version\s*=\s*"([^"]+)"/ );
+like( $version, qr/^\d+\.\d+\.\d+$/, 'Cargo.toml has a version' );
+
+is( first_match( 'Cargo.lock', qr/^version\s*=\s*"([^"]+)"/, qr/^name\s*=\s*"rts3"$/ ), $version, 'Cargo.lock' );
+is( first_match( 'Changes', qr/^(\d\S*)\s/ ), $version, 'the newest entry in Changes' );
+
+my @modules;
+File::Find::find(
+    {
+        no_chdir => 1,
+        wanted   => sub { push @modules, s{^\Q$project\E/}{}r if /\.pm$/ }
+    },
+    "$project/perl/lib"
+);
+for my $module ( sort @modules ) {
+    my $own = first_match( $module, qr/^\s*our\s+\$VERSION\s*=\s*'([^']+)'/ );
+    is( $own, $version, $module ) if defined $own || $module =~ /\/AmazonS3\.pm$/;
+}
+
+my $library = RT::ExternalStorage::AmazonS3::Native->version;
+is( $library, $version, 'librts3.so' );
+
+done_testing;
+
+# The first capture in a file, after the line that matches $after if one is given
+sub first_match {
+    my ( $file, $pattern, $after ) = @_;
+    open my $in, '<', "$project/$file" or die "$file: $!";
+    my @lines = <$in>;
+    close $in;
+    if ($after) {
+        shift @lines while @lines && $lines[0] !~ $after;
+    }
+    my ($found) = map { /$pattern/ ? $1 : () } @lines;
+    return $found;
+}
