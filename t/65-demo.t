@@ -37,7 +37,7 @@ subtest 'the demo' => sub {
     my $before  = $section{"The rows in RT's table Attachments before"} // '';
     my $after   = $section{"The rows in RT's table Attachments after"}  // '';
     is( count( $before, qr/\b(?:base64|quoted-printable|none)\b/ ), 6, 'six rows with content in the database' );
-    is( count( $after, qr/\bexternal\b/ ), 6, 'six rows that are external' );
+    is( count( $after,  qr/\bexternal\b/ ),                         6, 'six rows that are external' );
 
     my ($bucket) = map { $section{$_} } grep {/^The objects in the bucket/} sort keys %section;
     my @keys = $bucket =~ /^\s+([0-9a-f]{64})\s+[\d,]+$/mg;
