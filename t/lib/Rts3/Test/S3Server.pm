@@ -4,9 +4,9 @@ use 5.026;
 use strict;
 use warnings;
 
-use Carp ();
-use Cwd  ();
-use Fcntl ();
+use Carp           ();
+use Cwd            ();
+use Fcntl          ();
 use File::Basename ();
 use File::Find     ();
 use File::Path     ();
@@ -16,6 +16,7 @@ use IO::Handle     ();
 use IPC::Open3     ();
 use JSON::PP       ();
 use POSIX          ();
+use Time::HiRes    ();
 
 =head1 NAME
 
@@ -78,7 +79,7 @@ Seconds to wait for the server to be ready, 20.
 
 =cut
 
-my $Set = 0;
+my $Faults = 0;
 
 sub start {
     my ( $class, %opt ) = @_;
@@ -87,20 +88,20 @@ sub start {
         secret_key    => delete $opt{secret_key} // 'rts3-test/secret+key',
         session_token => delete $opt{session_token},
         no_list       => [ 'RTS3NOLISTKEY', 'rts3-test/nolist+key' ],
-        keys          => delete $opt{keys} // {},
-        public        => delete $opt{public} // [],
-        http_port     => delete $opt{http_port} // 0,
+        keys          => delete $opt{keys}       // {},
+        public        => delete $opt{public}     // [],
+        http_port     => delete $opt{http_port}  // 0,
         https_port    => delete $opt{https_port} // 0,
-        timeout       => delete $opt{timeout} // 20,
+        timeout       => delete $opt{timeout}    // 20,
         offset        => 0,
     }, $class;
     my $dir = delete $opt{dir};
     Carp::croak( "unknown option to start: " . join ', ', sort keys %opt ) if %opt;
 
-    $self->{public} = [ $self->{public} ] unless ref $self->{public};
+    $self->{public}  = [ $self->{public} ] unless ref $self->{public};
     $self->{program} = _program();
-    $self->{tmp} = File::Temp->newdir( 'rts3-s3server-XXXXXXXX', TMPDIR => 1 ) unless defined $dir;
-    $self->{dir} = Cwd::abs_path( $dir // "$self->{tmp}" ) or Carp::croak("no directory $dir");
+    $self->{tmp}     = File::Temp->newdir( 'rts3-s3server-XXXXXXXX', TMPDIR => 1 ) unless defined $dir;
+    $self->{dir}     = Cwd::abs_path( $dir // "$self->{tmp}" ) or Carp::croak("no directory $dir");
     File::Path::make_path( $self->root );
     _write( $self->_file('log'),    '' );
     _write( $self->_file('faults'), '' );
@@ -109,7 +110,7 @@ sub start {
 }
 
 sub _program {
-    my $dir = Cwd::abs_path( File::Basename::dirname(__FILE__) . '/../../../s3server' );
+    my $dir     = Cwd::abs_path( File::Basename::dirname(__FILE__) . '/../../../s3server' );
     my $program = $ENV{RTS3_TEST_S3SERVER} // ( defined $dir ? "$dir/target/release/s3server" : 's3server' );
     return $program if -x $program;
     Carp::croak("$program is not there; build it with: (cd t/s3server && cargo build --release --locked)");
@@ -142,7 +143,7 @@ sub _launch {
         Carp::croak("$self->{program} did not get ready");
     }
     $self->{ready} = JSON::PP::decode_json($line);
-    ( $self->{http_port} )  = $self->http =~ /:([0-9]+)\z/;
+    ( $self->{http_port} )  = $self->http  =~ /:([0-9]+)\z/;
     ( $self->{https_port} ) = $self->https =~ /:([0-9]+)\z/;
     return;
 }
@@ -179,25 +180,25 @@ What was given to L</start>, or its default.
 
 The key pair (a list of two) without the right to list: a missing key is 403 for it.
 
-=head2 dir, root, log_file
+=head2 dir, root, log_file, pid
 
-Files.
+Where things are, and the number of the process.
 
 =cut
 
-sub http          { return $_[0]{ready}{http} }
-sub https         { return $_[0]{ready}{https} }
-sub host          { return $_[0]->http =~ s{^http://}{}r }
-sub https_host    { return $_[0]->https =~ s{^https://}{}r }
-sub ca            { return $_[0]{ready}{ca} }
-sub access_key    { return $_[0]{access_key} }
-sub secret_key    { return $_[0]{secret_key} }
-sub session_token { return $_[0]{session_token} }
-sub no_list_key   { return @{ $_[0]{no_list} } }
-sub dir           { return $_[0]{dir} }
-sub root          { return $_[0]->_file('root') }
-sub log_file      { return $_[0]->_file('log') }
-sub pid           { return $_[0]{pid} }
+sub http          { my ($self) = @_; return $self->{ready}{http} }
+sub https         { my ($self) = @_; return $self->{ready}{https} }
+sub ca            { my ($self) = @_; return $self->{ready}{ca} }
+sub access_key    { my ($self) = @_; return $self->{access_key} }
+sub secret_key    { my ($self) = @_; return $self->{secret_key} }
+sub session_token { my ($self) = @_; return $self->{session_token} }
+sub dir           { my ($self) = @_; return $self->{dir} }
+sub pid           { my ($self) = @_; return $self->{pid} }
+sub host          { my ($self) = @_; return $self->http  =~ s{^http://}{}r }
+sub https_host    { my ($self) = @_; return $self->https =~ s{^https://}{}r }
+sub no_list_key   { my ($self) = @_; return @{ $self->{no_list} } }
+sub root          { my ($self) = @_; return $self->_file('root') }
+sub log_file      { my ($self) = @_; return $self->_file('log') }
 
 sub _file {
     my ( $self, $name ) = @_;
@@ -228,7 +229,7 @@ sub log_lines {
     my ($self) = @_;
     open my $log, '<:raw', $self->log_file or Carp::croak( $self->log_file . ": $!" );
     seek $log, $self->{offset}, Fcntl::SEEK_SET();
-    my @lines = grep { /\n\z/ } readline $log;
+    my @lines = grep {/\n\z/} readline $log;
     close $log;
     return map { JSON::PP::decode_json($_) } @lines;
 }
@@ -243,9 +244,9 @@ sub _entries {
         my $wanted = $filter{$field};
         @found = grep {
             my $value = $_->{$field};
-                !defined $wanted || !defined $value ? !defined $wanted && !defined $value
-                : ref $wanted ? $value =~ $wanted
-                :               $value eq $wanted;
+                 !defined $wanted || !defined $value ? !defined $wanted && !defined $value
+                : ref $wanted                        ? $value =~ $wanted
+                :                                      $value eq $wanted;
         } @found;
     }
     return @found;
@@ -273,9 +274,9 @@ is true.
 
 sub faults {
     my ( $self, @rules ) = @_;
-    my $set  = ++$Set;
+    my $mark = ++$Faults;
     my $json = JSON::PP->new->utf8->canonical;
-    my $text = join '', map { $json->encode( { %$_, set => $set } ) . "\n" } map { _booleans($_) } @rules;
+    my $text = join '', map { $json->encode( { %$_, set => $mark } ) . "\n" } map { _booleans($_) } @rules;
     my $file = $self->_file('faults');
     _write( "$file.new", $text );
     rename "$file.new", $file or Carp::croak("$file: $!");
@@ -326,7 +327,7 @@ sub objects {
     my $root = $self->root . "/$bucket";
     return unless -d $root;
     my @keys;
-    my $see = sub { push @keys, File::Spec->abs2rel( $_, $root ) if -f $_ };
+    my $see = sub { push @keys, File::Spec->abs2rel( $_, $root ) if -f };
     File::Find::find( { no_chdir => 1, wanted => $see }, $root );
     @keys = sort @keys;
     return @keys;
@@ -363,11 +364,11 @@ sub stop {
     my $pid = delete $self->{pid} or return;
     close delete $self->{in};
     return if $self->{owner} != $$;
-    local ( $?, $! );
+    local ( $?, $! ) = ( 0, 0 );
     kill $_ => $pid for qw(TERM CONT);
     for ( 1 .. 100 ) {
         return if waitpid( $pid, POSIX::WNOHANG() ) != 0;
-        select undef, undef, undef, 0.02;
+        Time::HiRes::sleep(0.02);
     }
     kill KILL => $pid;
     waitpid $pid, 0;
@@ -383,12 +384,7 @@ sub restart {
 
 sub DESTROY {
     my ($self) = @_;
-    if ( defined $self->{owner} && $self->{owner} == $$ ) {
-        $self->stop;
-    }
-    elsif ( my $tmp = $self->{tmp} ) {
-        $tmp->unlink_on_destroy(0);
-    }
+    $self->stop if defined $self->{owner} && $self->{owner} == $$;
     return;
 }
 
@@ -396,7 +392,7 @@ sub _write {
     my ( $file, $text ) = @_;
     open my $handle, '>:raw', $file or Carp::croak("$file: $!");
     print {$handle} $text or Carp::croak("$file: $!");
-    close $handle or Carp::croak("$file: $!");
+    close $handle         or Carp::croak("$file: $!");
     return;
 }
 

@@ -121,12 +121,13 @@ impl Digests {
             checksum_sha256: input.checksum_sha256.clone(),
             ..Default::default()
         };
-        let mut found = ChecksumHasher::default();
-        found.crc32 = stated.checksum_crc32.as_ref().map(|_| Crc32::new());
-        found.crc32c = stated.checksum_crc32c.as_ref().map(|_| Crc32c::new());
-        found.crc64nvme = stated.checksum_crc64nvme.as_ref().map(|_| Crc64Nvme::new());
-        found.sha1 = stated.checksum_sha1.as_ref().map(|_| Sha1::new());
-        found.sha256 = stated.checksum_sha256.as_ref().map(|_| Sha256::new());
+        let found = ChecksumHasher {
+            crc32: stated.checksum_crc32.as_ref().map(|_| Crc32::new()),
+            crc32c: stated.checksum_crc32c.as_ref().map(|_| Crc32c::new()),
+            crc64nvme: stated.checksum_crc64nvme.as_ref().map(|_| Crc64Nvme::new()),
+            sha1: stated.checksum_sha1.as_ref().map(|_| Sha1::new()),
+            sha256: stated.checksum_sha256.as_ref().map(|_| Sha256::new()),
+        };
         Self {
             stated,
             md5: input.content_md5.clone(),
