@@ -1,0 +1,247 @@
+package RT::ExternalStorage::AmazonS3::Caller;
+
+use strict;
+use warnings;
+
+use File::Basename ();
+use Scalar::Util   ();
+
+# The kinds are explained below, in the order in which they are tried.
+
+# Pages that deliver one file (RT 4.4, 5 and 6)
+my $FILE = qr{/(?:Attachment|Attachment/WithHeaders|CustomFieldValue)/dhandler\z};
+
+# REST 1.0 has one page; the forms beneath it tell what was asked for
+my $REST_FILE = qr{^/REST/1\.0/Forms/(?:attachment/default|ticket/attachments)\z};
+
+# Subroutines that build mail, beside the methods of RT::Action::SendEmail and of classes derived from it
+my $MAIL =
+    qr{^RT::(?:Template::|Dashboard::Mailer::|Transaction::ContentAsMIME\z|Ticket::Forward|Interface::Email::(?:Send|Forward))};
+
+sub Identify {
+    my ($class) = @_;
+    my $self    = bless { subs => [ _Subs() ] }, $class;
+    $self->{kind} = $self->_Kind;
+    return $self;
+}
+
+sub Kind   { return $_[0]->{kind} }
+sub IsREST { return $_[0]->{rest} }
+
+sub _Kind {
+    my ($self) = @_;
+    my @subs = @{ $self->{subs} };
+    return 'direct' if !grep {/::_DecodeLOB\z/} @subs;
+    return 'mail'   if $self->_BuildsMail;
+
+    my $request = _Request();
+    return $self->_KindOfPage($request) if $request;
+    return 'web'     if $INC{'RT/Interface/Web/Handler.pm'} && grep {/^(?:RT::REST2|Web::Machine|Plack)\b/} @subs;
+    return 'indexer' if File::Basename::basename($0) =~ /^rt-fulltext-indexer/;
+    return 'tool';
+}
+
+sub _KindOfPage {
+    my ( $self, $request ) = @_;
+    my $page = eval { $request->request_comp };
+    my $path = _Path($page);
+    my @rest = map { _Path($_) } grep { !$page || $_ != $page } eval { $request->callers };
+
+    $self->{rest} = $path =~ m{^/REST/1\.0/};
+    return 'file'    if $path =~ $FILE || ( $self->{rest} && grep { $_ =~ $REST_FILE } @rest );
+    return 'display' if grep {m{/Show[^/]*\z}} @rest;
+    return 'caught'  if $self->_IsCaught;
+    return 'page';
+}
+
+sub _Path {
+    my ($component) = @_;
+    return '' if !$component;
+
+    # a part of a component (<%def>, <%method>) belongs to it
+    return eval { ( $component->is_subcomp ? $component->owner : $component )->path } // '';
+}
+
+sub _Request {
+    no warnings 'once';
+    my $request = $HTML::Mason::Commands::m;
+    return Scalar::Util::blessed($request) && $request->can('request_comp') ? $request : undef;
+}
+
+# ---- mail
+
+sub _BuildsMail {
+    my ($self) = @_;
+
+    # A dashboard's page is made for a mail, by a request that only pretends to be one
+    no warnings 'once';
+    my $r = $HTML::Mason::Commands::r;
+    return 1 if Scalar::Util::blessed($r) && $r->isa('RT::Dashboard::FakeRequest');
+
+    my @subs = @{ $self->{subs} };
+    for my $index ( 0 .. $#subs ) {
+        return 1 if $subs[$index] =~ $MAIL || _IsSendEmail( $subs[$index] );
+
+        # As part of OriginalContent it puts a message together that is being read, not sent
+        return 1
+            if $subs[$index] eq 'RT::Attachment::ContentAsMIME'
+            && ( $subs[ $index + 1 ] // '' ) !~ /^RT::Attachment::(?:ContentAsMIME|OriginalContent)\z/;
+    }
+    return 0;
+}
+
+sub _IsSendEmail {
+    my ($sub)     = @_;
+    my ($package) = $sub =~ /^(.+)::\w+\z/ or return 0;
+    return $package =~ /::/ && $package->isa('RT::Action::SendEmail');
+}
+
+# "ticket #12, to a@example.com, b@example.com", as far as it can be found out
+sub Mail {
+    my ( $ticket, @recipients );
+    for my $object ( _Invocants() ) {
+        if ( $object->isa('RT::Action') ) {
+            $ticket ||= eval { $object->TicketObj->Id };
+            @recipients = _Recipients($object) if !@recipients;
+        }
+        elsif ( $object->isa('RT::Ticket') ) {
+            $ticket ||= eval { $object->Id };
+        }
+        elsif ( $object->isa('RT::Transaction') ) {
+            $ticket ||= eval { $object->TicketObj->Id };
+        }
+    }
+    return ( $ticket    ? "ticket #$ticket"                 : 'ticket not known' ) . ', '
+        . ( @recipients ? 'to ' . join( ', ', @recipients ) : 'recipients not known' );
+}
+
+sub _Recipients {
+    my ($action) = @_;
+    my @lists    = map  { $action->{$_} } qw(To Cc Bcc PseudoTo);
+    my @found    = grep { defined && length } map { ref ? @$_ : $_ } grep {defined} @lists;
+    if ( !@found ) {
+        @found = eval {
+            my $head = $action->TemplateObj->MIMEObj->head;
+            map { $head->get($_) // () } qw(To Cc Bcc);
+        };
+    }
+    my %seen;
+    return grep { !$seen{$_}++ } map {m/\A\s*(.*?)\s*\z/s} @found;
+}
+
+# ---- the stack
+
+# Names of the subroutines that run, innermost first; without our own evals, which let exceptions pass
+sub _Subs {
+    my @subs;
+    for ( my $depth = 1; my @frame = caller $depth; $depth++ ) {
+        next if $frame[0] =~ /^RT::ExternalStorage::AmazonS3\b/ && $frame[3] eq '(eval)';
+        push @subs, $frame[7] ? '(require)' : $frame[3];
+    }
+    return @subs;
+}
+
+# The objects whose methods run. Perl keeps no count of these arguments, so only invocants are looked at: each is held
+# by its method.
+sub _Invocants {
+    my @objects;
+    for ( my $depth = 1;; $depth++ ) {
+        my ( $sub, $object ) = _Frame($depth) or last;
+        push @objects, $object
+            if $sub =~ /^RT::(?:Action|Ticket|Transaction)\b/
+            && Scalar::Util::blessed($object)
+            && $object->can('isa');
+    }
+    return @objects;
+}
+
+sub _Frame {
+    my ($depth) = @_;
+
+    package DB;    ## no critic (ProhibitMultiplePackages) makes caller fill @DB::args
+    my @frame = caller( $depth + 1 ) or return;
+    return ( $frame[3], $frame[4] && ref $DB::args[0] ? $DB::args[0] : undef );
+}
+
+# Whether an eval stands between the page's own code and us. Mason's way to end a page is an exception, which that eval
+# would swallow after the error page was written.
+sub _IsCaught {
+    my ($self) = @_;
+    for my $sub ( @{ $self->{subs} } ) {
+        return 0 if $sub eq 'HTML::Mason::Commands::__ANON__';
+        return 1 if $sub eq '(eval)';
+    }
+    return 0;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Caller - who asked for a file that could not be read
+
+=head1 DESCRIPTION
+
+RT turns a failed C<Get> into an empty file, which it then shows, sends or indexes. What should happen instead depends
+on who asks; this module finds that out, from the call stack, Mason's request and the name of the program. It is used
+only where a C<Get> has failed.
+
+=head1 METHODS
+
+=head2 Identify
+
+A class method: looks around and returns an object.
+
+=head2 Kind
+
+=over
+
+=item C<direct>
+
+Code that calls C<Get> itself, not through C<RT::Record::_DecodeLOB>.
+
+=item C<mail>
+
+Mail is being built, in a web request or outside.
+
+=item C<file>
+
+A web request for that one file.
+
+=item C<display>
+
+A part of a web page that only shows: an element called C<Show...>.
+
+=item C<caught>
+
+Code within a web page that catches exceptions itself.
+
+=item C<page>
+
+Any other web page or form.
+
+=item C<web>
+
+A web request without Mason: RT's REST 2 interface.
+
+=item C<indexer>
+
+RT's full-text indexer.
+
+=item C<tool>
+
+Every other program.
+
+=back
+
+=head2 IsREST
+
+Whether it is a request of RT's REST 1.0 interface.
+
+=head2 Mail
+
+Ticket and recipients of the mail, in words.
+
+=cut

@@ -1,0 +1,90 @@
+package RT::ExternalStorage::AmazonS3::Failure;
+
+use strict;
+use warnings;
+
+use RT::ExternalStorage::AmazonS3::Caller;
+use RT::ExternalStorage::AmazonS3::Guard;
+
+use constant {
+    TROUBLE => 'This file cannot be read from the file storage at the moment. Please try again in a few minutes.',
+    LOST    => 'This file is missing from the file storage, or damaged there. Please tell your administrator.',
+    LATER   => 30,    # seconds; what Retry-After says
+};
+
+# Headers that RT may have set for the file, which must not stand above an error page
+my @FILE_HEADERS = qw(Content-Disposition Content-Length Cache-Control Expires ETag Last-Modified Accept-Ranges);
+
+# A Get failed. Returns the one-line message where the caller may have it, for (undef, $message); else does not return.
+sub Answer {
+    my ( $class, $error, $lost ) = @_;
+    my $caller = RT::ExternalStorage::AmazonS3::Caller->Identify;
+    my $kind   = $caller->Kind;
+
+    return $error if $kind eq 'direct';
+    if ( $kind eq 'display' || ( $kind eq 'indexer' && $lost ) ) {
+        RT::ExternalStorage::AmazonS3::Guard->Unmeasurable($error);
+        return $error;
+    }
+
+    my $web       = defined $HTML::Mason::Commands::m || $kind eq 'web';
+    my $reference = _Reference();
+    my $sentence  = ( $lost ? LOST : TROUBLE ) . " (Reference: $reference)";
+    RT->Logger->error( 'Mail not sent (' . $caller->Mail . "): $error (reference $reference)" ) if $kind eq 'mail';
+    RT->Logger->error("$error (reference $reference)") if $web && $kind ne 'mail';
+
+    if ( $kind eq 'file' || $kind eq 'page' ) {
+        _ErrorPage( $caller, $kind eq 'file' && $lost ? 404 : 503, $sentence );
+    }
+    die( $web ? "$sentence\n" : "$error\n" );
+}
+
+# What a user can name, and an administrator can find in the log
+sub _Reference { return sprintf '%08X', ( int rand 2**32 ) ^ ( $$ << 12 & 0xffff_ffff ) }
+
+sub _ErrorPage {
+    my ( $caller, $code, $sentence ) = @_;
+    no warnings 'once';
+    my ( $m, $r ) = ( $HTML::Mason::Commands::m, $HTML::Mason::Commands::r );
+
+    $m->clear_buffer;
+    my $headers = $r->headers_out;
+    delete $headers->{$_} for @FILE_HEADERS;
+    $headers->{'Cache-Control'} = 'no-store';
+    $headers->{'Retry-After'}   = LATER if $code == 503;
+
+    if ( $caller->IsREST ) {
+
+        # Its clients read the first line
+        my $status = "$code " . HTTP::Status::status_message($code);
+        $headers->{Status} = $status;
+        $r->content_type('text/plain; charset=utf-8');
+        $m->out("RT/$RT::VERSION $status\n\n# $sentence\n");
+        $m->abort;
+    }
+    $r->content_type('text/html; charset=utf-8');
+    HTML::Mason::Commands::Abort( $sentence, Code => $code );
+    return;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Failure - what a Get does that failed
+
+=head1 DESCRIPTION
+
+RT takes a failed C<Get> for an empty file. So C<Get> returns a failure only to those who can do something with it, or
+who merely show; everybody else gets an error: a web page with status 503 (404 where the file is missing or damaged),
+or an exception. Users read a plain sentence with a reference; the log says the rest under the same reference.
+
+=head1 CLASS METHODS
+
+=head2 Answer MESSAGE, LOST
+
+Returns the message where C<Get> should return it. LOST tells that the file is missing or damaged, for certain.
+
+=cut

@@ -1,0 +1,58 @@
+package RT::ExternalStorage::AmazonS3::Secrets;
+
+use strict;
+use warnings;
+
+use constant HIDDEN => 'Password not printed';
+
+# Makes RT's System Configuration page show the options without what is secret in them. Loading the configuration from
+# the database puts RT's own metadata back, so this is done at each Init.
+sub Hide {
+    my ($class) = @_;
+    my $meta    = RT->Config->Meta('ExternalStorage') or return;
+    my $others  = $meta->{Obfuscate};
+    return if $others && $others == \&_Obfuscate;
+    $meta->{Obfuscate} = $others ? sub { return _Obfuscate( $_[0], $others->(@_), $_[2] ) } : \&_Obfuscate;
+    return;
+}
+
+# RT calls it with its configuration, the option's value (older ones: not a copy of it) and the user
+sub _Obfuscate {
+    my ( $config, $value, $user ) = @_;
+    return $value if ref $value ne 'HASH';
+    my $hidden = $user && eval { $user->loc(HIDDEN) } || HIDDEN;
+    my %shown  = %$value;
+    for my $name ( keys %shown ) {
+        next if !defined $shown{$name};
+        if ( _IsSecret($name) ) {
+            $shown{$name} = $hidden;
+        }
+        elsif ( !ref $shown{$name} ) {
+            $shown{$name} =~ s{(?<=://)[^/]*\@}{***\@};
+        }
+    }
+    return \%shown;
+}
+
+# SecretAccessKey and SessionToken, and what was meant to be one of them
+sub _IsSecret {
+    my ($name) = @_;
+    return $name =~ /sec|tok|pass|key/i && $name !~ /\A(?:AccessKeyId|SSEKMSKeyId)\z/;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Secrets - keeps keys off RT's System Configuration page
+
+=head1 CLASS METHODS
+
+=head2 Hide
+
+Registers an C<Obfuscate> for C<%ExternalStorage> in RT's configuration metadata. RT's web editor leaves options that
+have one alone, so C<%ExternalStorage> is changed in the configuration files only.
+
+=cut
