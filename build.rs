@@ -1,0 +1,8 @@
+//! Link options of the cdylib.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    // mod_perl unloads and loads Perl again on a graceful restart; a library with thread-locals
+    // must stay mapped.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
+}

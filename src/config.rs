@@ -1,0 +1,261 @@
+//! Options to a validated [`Config`].
+//!
+//! Two kinds of mistake are told apart. Where no request can be formed at all (no Bucket, half a
+//! key pair, a Host that can't be parsed), [`Config::parse`] fails. Every other mistake is reported
+//! beside the configuration, which then works for reading; where the mistake touches what is
+//! written, [`Config::check_writable`] refuses.
+
+mod endpoint;
+mod options;
+mod secret;
+
+use std::time::Duration;
+
+use crate::error::{quoted, Code, Error, Result};
+
+pub use endpoint::{Address, AddressingStyle, Endpoint};
+pub use options::{names, OPTIONS};
+pub use secret::{Secret, StaticKeys};
+
+use options::Options;
+
+/// A configuration with which requests can be formed.
+#[derive(Debug)]
+pub struct Config {
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Where the bucket is, and how it is addressed.
+    pub endpoint: Endpoint,
+    /// Keys given as options; none: requests can't be signed.
+    pub keys: Option<StaticKeys>,
+    /// Put before every object key; may be empty.
+    pub prefix: String,
+    /// Extra certificate authorities, PEM.
+    pub extra_authorities: Option<Vec<u8>>,
+    /// Whether a missing bucket may be made.
+    pub create_bucket: bool,
+    /// Whether direct links can be given out.
+    pub direct_link: Option<DirectLink>,
+    /// To connect: name look-up and TLS included.
+    pub connect_timeout: Duration,
+    /// Stalled: less than 1 kB moved in this time, either way.
+    pub read_timeout: Duration,
+    /// Time without success in one call.
+    pub deadline: Duration,
+    /// Attempts after the first.
+    pub retries: u32,
+    refusal: Option<String>,
+}
+
+/// Kinds of direct link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectLink {
+    /// An unsigned URL: the bucket's policy lets anyone read.
+    Public,
+}
+
+/// A mistake in the options that does not stop reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// One line: the option, its value, what is allowed, what is used instead.
+    pub message: String,
+    /// Whether writing is refused until it is mended.
+    pub refuses_writing: bool,
+}
+
+impl Config {
+    /// Checks options given as name and value.
+    ///
+    /// # Errors
+    /// [`Code::Config`] where no request can be formed.
+    pub fn parse<'a>(given: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(Config, Vec<Mistake>)> {
+        let mut options = Options::new(given);
+        let bucket = parse_bucket(options.raw("Bucket"))?;
+        let keys = parse_keys(&mut options)?;
+        let endpoint = Endpoint::parse(&mut options, &bucket)?;
+        let config = Config {
+            keys,
+            prefix: options.checked("Prefix", "", parse_prefix),
+            extra_authorities: parse_authorities(&mut options, endpoint.is_https()),
+            create_bucket: parse_create_bucket(&mut options),
+            direct_link: parse_direct_link(&mut options),
+            connect_timeout: options.seconds("ConnectTimeout", 0.1, 60.0),
+            read_timeout: options.seconds("ReadTimeout", 0.1, 600.0),
+            deadline: options.seconds("Deadline", 0.1, 3600.0),
+            retries: options.whole_number("Retries", 0, 20),
+            refusal: None,
+            bucket,
+            endpoint,
+        };
+        let mistakes = options.into_mistakes();
+        let refusal = mistakes
+            .iter()
+            .find(|mistake| mistake.refuses_writing)
+            .map(|mistake| mistake.message.clone());
+        Ok((Config { refusal, ..config }, mistakes))
+    }
+
+    /// The full object key for a digest.
+    pub fn object_key(&self, digest: &str) -> String {
+        format!("{}{digest}", self.prefix)
+    }
+
+    /// Whether this configuration may write.
+    ///
+    /// # Errors
+    /// [`Code::Config`] with the mistake that has to be mended first.
+    pub fn check_writable(&self) -> Result<()> {
+        match &self.refusal {
+            None => Ok(()),
+            Some(mistake) => Err(Error::new(
+                Code::Config,
+                format!("nothing is written until this is mended: {mistake}"),
+            )),
+        }
+    }
+
+    /// The keys to sign with.
+    ///
+    /// # Errors
+    /// [`Code::Credentials`] where there are none.
+    pub fn keys(&self) -> Result<&StaticKeys> {
+        self.keys.as_ref().ok_or_else(|| {
+            Error::new(
+                Code::Credentials,
+                "no credentials: set the options AccessKeyId and SecretAccessKey",
+            )
+        })
+    }
+
+    /// `text` with every secret of this configuration masked, whoever put it there.
+    pub(crate) fn mask(&self, text: &str) -> String {
+        match &self.keys {
+            Some(keys) => keys.mask(text),
+            None => text.to_owned(),
+        }
+    }
+}
+
+fn parse_bucket(value: Option<&str>) -> Result<String> {
+    const ALLOWED: &str = "letters, digits, '.', '-' and '_', at most 255 of them";
+    match value {
+        None | Some("") => Err(Error::new(
+            Code::Config,
+            "option Bucket is missing: it names the bucket that keeps the attachments",
+        )),
+        Some(name)
+            if name.len() <= 255
+                && name.trim_matches('.') != ""
+                && name
+                    .bytes()
+                    .all(|c| c.is_ascii_alphanumeric() || b".-_".contains(&c)) =>
+        {
+            Ok(name.to_owned())
+        }
+        Some(name) => Err(Error::new(
+            Code::Config,
+            format!("option Bucket: {} is not a bucket name: {ALLOWED}", quoted(name)),
+        )),
+    }
+}
+
+fn parse_keys(options: &mut Options<'_>) -> Result<Option<StaticKeys>> {
+    let half = |given: &str, missing: &str| {
+        let text = format!("option {missing} is missing: {given} is given, and each needs the other");
+        Err(Error::new(Code::Config, text))
+    };
+    let id = options.text("AccessKeyId");
+    let secret = options.text("SecretAccessKey");
+    let token = options.text("SessionToken");
+    match (id, secret) {
+        (Some(id), Some(secret)) => {
+            for (name, value) in [
+                ("AccessKeyId", Some(id)),
+                ("SecretAccessKey", Some(secret)),
+                ("SessionToken", token),
+            ] {
+                if value.is_some_and(|value| !value.bytes().all(|c| c.is_ascii_graphic())) {
+                    let text = format!("option {name} has a blank or a character that no key has: letters, digits and ASCII punctuation are allowed");
+                    return Err(Error::new(Code::Config, text));
+                }
+            }
+            Ok(Some(StaticKeys::new(id, secret, token)))
+        }
+        (Some(_), None) => half("AccessKeyId", "SecretAccessKey"),
+        (None, Some(_)) => half("SecretAccessKey", "AccessKeyId"),
+        (None, None) => {
+            options.mistake(
+                "options AccessKeyId and SecretAccessKey are missing: nothing can be read or stored without them",
+                false,
+            );
+            Ok(None)
+        }
+    }
+}
+
+fn parse_prefix(value: &str) -> std::result::Result<String, &'static str> {
+    let segments_ok = !value.starts_with('/')
+        && !value.contains("//")
+        && !value.split('/').any(|segment| segment == "." || segment == "..");
+    if segments_ok && value.len() <= 512 && !value.chars().any(char::is_control) {
+        Ok(value.to_owned())
+    } else {
+        Err("at most 512 bytes, no control character, no slash at the start, no '//', no '.' or '..' between slashes")
+    }
+}
+
+fn parse_authorities(options: &mut Options<'_>, https: bool) -> Option<Vec<u8>> {
+    let path = options.text("CAFile")?;
+    if !https {
+        options.mistake(
+            "option CAFile makes no sense with an http:// Host: it is not used",
+            false,
+        );
+        return None;
+    }
+    let problem = match std::fs::read(path) {
+        Err(error) => error.to_string(),
+        Ok(pem) => match native_tls::Certificate::stack_from_pem(&pem) {
+            Ok(certificates) if !certificates.is_empty() => return Some(pem),
+            Ok(_) => "it holds no certificate".to_owned(),
+            Err(error) => error.to_string(),
+        },
+    };
+    options.mistake(
+        &format!(
+            "option CAFile: {} can't be used ({problem}): a readable file of PEM certificates is allowed; using the system's certificate authorities",
+            quoted(path)
+        ),
+        false,
+    );
+    None
+}
+
+fn parse_create_bucket(options: &mut Options<'_>) -> bool {
+    options.checked("CreateBucket", "1", |value| match value {
+        "1" => Ok(true),
+        "0" => Ok(false),
+        _ => Err("0 or 1"),
+    })
+}
+
+/// None on a mistake: a link of another kind than the one asked for could show a document to
+/// everyone, or not at all.
+fn parse_direct_link(options: &mut Options<'_>) -> Option<DirectLink> {
+    match options.text("DirectLink") {
+        None | Some("public") => Some(DirectLink::Public),
+        Some(other) => {
+            options.mistake(
+                &format!(
+                    "option DirectLink: {} is not allowed: 'public'; no direct links are given out",
+                    quoted(other)
+                ),
+                false,
+            );
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,471 @@
+//! Where a bucket is: Host, Region and AddressingStyle.
+
+use std::borrow::Cow;
+
+use percent_encoding::{utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
+
+use super::options::Options;
+use crate::error::{quoted, Code, Error, Result};
+
+/// S3's own endpoint, which knows every bucket of every region of the `aws` partition.
+const AWS: &str = "s3.amazonaws.com";
+const DEFAULT_REGION: &str = "us-east-1";
+const STYLES: &str = "'auto', 'path' or 'virtual'";
+
+/// RFC 3986's unreserved characters and the slash stay; SigV4 wants the same.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
+/// How a bucket is named in an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressingStyle {
+    /// `https://host/bucket/key`
+    Path,
+    /// `https://bucket.host/key`
+    Virtual,
+}
+
+/// A server that speaks S3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    https: bool,
+    /// Name or address; an IPv6 address in brackets.
+    host: String,
+    port: Option<u16>,
+    region: String,
+    style: AddressingStyle,
+}
+
+/// Where one request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Whether over TLS.
+    pub https: bool,
+    /// Name or address to connect to, without brackets.
+    pub host: String,
+    /// TCP port to connect to.
+    pub port: u16,
+    /// The Host header: name, and the port where it is not the scheme's own.
+    pub authority: String,
+    /// The path, percent-encoded, from its first slash.
+    pub path: String,
+}
+
+impl Address {
+    /// The address as a URL without query.
+    pub fn url(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, self.path)
+    }
+}
+
+impl Endpoint {
+    pub(super) fn parse(options: &mut Options<'_>, bucket: &str) -> Result<Self> {
+        let host = options.text("Host");
+        let (https, host, port) = match host {
+            None => (true, AWS.to_owned(), None),
+            Some(host) => parse_host(host)?,
+        };
+        let region = parse_region(options, &host);
+        let host = match (host.as_str(), &region) {
+            (AWS, Some(region)) => regional_host(region),
+            _ => host,
+        };
+        let style = parse_style(options, &host, bucket);
+        Ok(Endpoint {
+            https,
+            region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+            host,
+            port,
+            style,
+        })
+    }
+
+    /// Whether requests go over TLS.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// The region to sign for.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The addressing style in force.
+    pub fn style(&self) -> AddressingStyle {
+        self.style
+    }
+
+    /// Address of an object, or of the bucket itself where `object` is empty.
+    pub fn address(&self, bucket: &str, object: &str) -> Address {
+        let object = utf8_percent_encode(object, PATH);
+        let (host, path) = match self.style {
+            AddressingStyle::Path => (Cow::from(&self.host), format!("/{bucket}/{object}")),
+            AddressingStyle::Virtual => (Cow::from(format!("{bucket}.{}", self.host)), format!("/{object}")),
+        };
+        let path = match path.strip_suffix('/') {
+            Some(bucket_alone) if bucket_alone.len() > 1 => bucket_alone.to_owned(),
+            _ => path,
+        };
+        let port = self.port.unwrap_or(if self.https { 443 } else { 80 });
+        let authority = match (self.https, port) {
+            (true, 443) | (false, 80) => host.to_string(),
+            _ => format!("{host}:{port}"),
+        };
+        Address {
+            https: self.https,
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            authority,
+            path,
+        }
+    }
+}
+
+/// `host`, `host:port`, or either with `http://` or `https://` before it and a slash behind.
+fn parse_host(given: &str) -> Result<(bool, String, Option<u16>)> {
+    let refuse = |what: &str| {
+        // A password in a URL must not reach the log.
+        let shown = match given.rsplit_once('@') {
+            Some((_, host)) => format!("'***@{host}'"),
+            None => quoted(given),
+        };
+        Err(Error::new(
+            Code::Config,
+            format!("option Host: {shown} {what}: allowed is host, host:port, or a URL http://host[:port] or https://host[:port]"),
+        ))
+    };
+    let lower = given.to_ascii_lowercase();
+    let (https, rest) = match lower.split_once("://") {
+        None => (true, lower.as_str()),
+        Some(("https", rest)) => (true, rest),
+        Some(("http", rest)) => (false, rest),
+        Some(_) => return refuse("has a scheme that is neither http nor https"),
+    };
+    if rest.contains('@') {
+        return refuse("has a user name or password in it");
+    }
+    if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return refuse("has a blank in it");
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#', '\\']) {
+        return refuse("has a path in it");
+    }
+    let (name, port) = match rest.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => match port.parse::<u16>() {
+            Ok(port) if port > 0 => (name, Some(port)),
+            _ => return refuse("has a port that is not a number from 1 to 65535"),
+        },
+        _ => (rest, None),
+    };
+    if !is_host(name) {
+        return refuse("is not a host name or address");
+    }
+    Ok((https, name.to_owned(), port))
+}
+
+fn is_host(name: &str) -> bool {
+    if let Some(inner) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        return inner.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let label_ok = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+    };
+    name.len() <= 253 && name.strip_suffix('.').unwrap_or(name).split('.').all(label_ok)
+}
+
+fn parse_region(options: &mut Options<'_>, host: &str) -> Option<String> {
+    let from_host = region_of_host(host);
+    let Some(given) = options.text("Region") else {
+        return from_host;
+    };
+    let allowed = given.len() <= 63
+        && given
+            .bytes()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+    if allowed {
+        return Some(given.to_owned());
+    }
+    let default = from_host.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned());
+    options.not_allowed(
+        "Region",
+        given,
+        "lower-case letters, digits and '-', such as eu-central-1",
+        &default,
+    );
+    from_host
+}
+
+/// The region that a provider writes into its host names.
+fn region_of_host(host: &str) -> Option<String> {
+    // https://docs.aws.amazon.com/general/latest/gr/s3.html; Cloudflare R2 signs for "auto".
+    if host.ends_with(".r2.cloudflarestorage.com") {
+        return Some("auto".to_owned());
+    }
+    let labels: Vec<&str> = host.split('.').collect();
+    let provider = [
+        "amazonaws.com",
+        "amazonaws.com.cn",
+        "backblazeb2.com",
+        "wasabisys.com",
+    ]
+    .into_iter()
+    .find(|provider| host.ends_with(&format!(".{provider}")))?;
+    let before = &labels[..labels.len() - provider.split('.').count()];
+    let region = match before {
+        // s3-eu-west-1: the form before 2019
+        [.., last] if last.starts_with("s3-") && !last.starts_with("s3-fips") => last.strip_prefix("s3-")?,
+        ["s3" | "s3-fips", region] => region,
+        ["s3" | "s3-fips", "dualstack", region] => region,
+        _ => return None,
+    };
+    (region != "external-1" && !region.starts_with("accesspoint")).then(|| region.to_owned())
+}
+
+fn regional_host(region: &str) -> String {
+    match region {
+        DEFAULT_REGION => AWS.to_owned(),
+        region if region.starts_with("cn-") => format!("s3.{region}.amazonaws.com.cn"),
+        region => format!("s3.{region}.amazonaws.com"),
+    }
+}
+
+fn is_aws(host: &str) -> bool {
+    host == AWS || host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
+}
+
+fn parse_style(options: &mut Options<'_>, host: &str, bucket: &str) -> AddressingStyle {
+    let automatic = if is_aws(host) && is_dns_safe(bucket) {
+        AddressingStyle::Virtual
+    } else {
+        AddressingStyle::Path
+    };
+    match options.text("AddressingStyle") {
+        None | Some("auto") => automatic,
+        Some("path") => AddressingStyle::Path,
+        Some("virtual") if bucket.split('.').all(is_dns_safe_label) => AddressingStyle::Virtual,
+        Some("virtual") => {
+            options.mistake(
+                &format!(
+                    "option AddressingStyle: 'virtual' makes no sense with Bucket {}, which is no host name: using 'path'",
+                    quoted(bucket)
+                ),
+                false,
+            );
+            AddressingStyle::Path
+        }
+        Some(other) => {
+            options.not_allowed("AddressingStyle", other, STYLES, "auto");
+            automatic
+        }
+    }
+}
+
+/// Whether the bucket's name can be one label of a host name: no dots, for the wildcard
+/// certificates of S3 cover one label only.
+fn is_dns_safe(bucket: &str) -> bool {
+    (3..=63).contains(&bucket.len()) && is_dns_safe_label(bucket)
+}
+
+fn is_dns_safe_label(label: &str) -> bool {
+    !label.is_empty()
+        && label
+            .bytes()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    /// URL and region for Host, Region, AddressingStyle and Bucket; `-`: not given.
+    fn address(host: &str, region: &str, style: &str, bucket: &str) -> (String, String) {
+        let given = [
+            ("Host", host),
+            ("Region", region),
+            ("AddressingStyle", style),
+            ("Bucket", bucket),
+        ];
+        let (config, _) = Config::parse(given.into_iter().filter(|(_, value)| *value != "-")).unwrap();
+        let endpoint = &config.endpoint;
+        (
+            endpoint.address(bucket, "a b/ä+k").url(),
+            endpoint.region().to_owned(),
+        )
+    }
+
+    #[test]
+    fn addresses() {
+        let table = [
+            ("-", "-", "-", "rt", "https://rt.s3.amazonaws.com", "us-east-1"),
+            (
+                "-",
+                "eu-west-1",
+                "-",
+                "files",
+                "https://files.s3.eu-west-1.amazonaws.com",
+                "eu-west-1",
+            ),
+            (
+                "-",
+                "us-east-1",
+                "-",
+                "files",
+                "https://files.s3.amazonaws.com",
+                "us-east-1",
+            ),
+            (
+                "-",
+                "cn-north-1",
+                "-",
+                "files",
+                "https://files.s3.cn-north-1.amazonaws.com.cn",
+                "cn-north-1",
+            ),
+            (
+                "-",
+                "-",
+                "-",
+                "my.files",
+                "https://s3.amazonaws.com/my.files",
+                "us-east-1",
+            ),
+            (
+                "-",
+                "-",
+                "-",
+                "My_Files",
+                "https://s3.amazonaws.com/My_Files",
+                "us-east-1",
+            ),
+            (
+                "-",
+                "-",
+                "path",
+                "files",
+                "https://s3.amazonaws.com/files",
+                "us-east-1",
+            ),
+            (
+                "s3.eu-west-1.amazonaws.com",
+                "-",
+                "-",
+                "files",
+                "https://files.s3.eu-west-1.amazonaws.com",
+                "eu-west-1",
+            ),
+            (
+                "s3-eu-west-1.amazonaws.com",
+                "-",
+                "-",
+                "files",
+                "https://files.s3-eu-west-1.amazonaws.com",
+                "eu-west-1",
+            ),
+            (
+                "s3.dualstack.eu-west-1.amazonaws.com",
+                "-",
+                "-",
+                "files",
+                "https://files.s3.dualstack.eu-west-1.amazonaws.com",
+                "eu-west-1",
+            ),
+            (
+                "localhost:9000",
+                "-",
+                "-",
+                "files",
+                "https://localhost:9000/files",
+                "us-east-1",
+            ),
+            (
+                "http://127.0.0.1:9000/",
+                "garage",
+                "-",
+                "files",
+                "http://127.0.0.1:9000/files",
+                "garage",
+            ),
+            (
+                "http://[::1]:9000",
+                "-",
+                "-",
+                "files",
+                "http://[::1]:9000/files",
+                "us-east-1",
+            ),
+            (
+                "HTTPS://S3.Example.org:443",
+                "-",
+                "virtual",
+                "files",
+                "https://files.s3.example.org",
+                "us-east-1",
+            ),
+            (
+                "s3.us-west-004.backblazeb2.com",
+                "-",
+                "-",
+                "files",
+                "https://s3.us-west-004.backblazeb2.com/files",
+                "us-west-004",
+            ),
+            (
+                "s3.eu-central-1.wasabisys.com",
+                "-",
+                "-",
+                "files",
+                "https://s3.eu-central-1.wasabisys.com/files",
+                "eu-central-1",
+            ),
+            (
+                "abc.r2.cloudflarestorage.com",
+                "-",
+                "-",
+                "files",
+                "https://abc.r2.cloudflarestorage.com/files",
+                "auto",
+            ),
+        ];
+        for (host, region, style, bucket, url, signed) in table {
+            // A name of two letters is no bucket name on AWS.
+            let url = if bucket == "rt" {
+                "https://s3.amazonaws.com/rt"
+            } else {
+                url
+            };
+            let (got, got_region) = address(host, region, style, bucket);
+            assert_eq!(
+                got,
+                format!("{url}/a%20b/%C3%A4%2Bk"),
+                "Host {host}, Region {region}"
+            );
+            assert_eq!(got_region, signed, "Host {host}, Region {region}");
+        }
+    }
+
+    #[test]
+    fn the_bucket_itself_has_an_address() {
+        let (config, _) = Config::parse([("Bucket", "files"), ("Host", "http://localhost:9")]).unwrap();
+        assert_eq!(
+            config.endpoint.address("files", "").url(),
+            "http://localhost:9/files"
+        );
+        let (config, _) = Config::parse([("Bucket", "files")]).unwrap();
+        assert_eq!(
+            config.endpoint.address("files", "").url(),
+            "https://files.s3.amazonaws.com/"
+        );
+    }
+}

@@ -1,0 +1,238 @@
+//! Reading options one by one, collecting the mistakes.
+
+use std::time::Duration;
+
+use super::Mistake;
+use crate::error::{one_line, quoted};
+
+/// One option of `%ExternalStorage`.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionInfo {
+    /// Its name, as written in the configuration.
+    pub name: &'static str,
+    /// What holds where it is not given; empty: none.
+    pub default: &'static str,
+    /// Whether it touches what is written, so that a mistake in it refuses writing.
+    pub written: bool,
+    secret: bool,
+}
+
+const fn option(name: &'static str, default: &'static str) -> OptionInfo {
+    OptionInfo {
+        name,
+        default,
+        written: false,
+        secret: false,
+    }
+}
+
+const fn secret(name: &'static str) -> OptionInfo {
+    OptionInfo {
+        secret: true,
+        ..option(name, "")
+    }
+}
+
+/// Every option, with its default: the one list of them.
+pub const OPTIONS: [OptionInfo; 16] = [
+    option("Type", ""),
+    option("Bucket", ""),
+    option("AccessKeyId", ""),
+    secret("SecretAccessKey"),
+    secret("SessionToken"),
+    option("Host", "s3.amazonaws.com"),
+    option("Region", ""),
+    option("AddressingStyle", "auto"),
+    OptionInfo {
+        written: true,
+        ..option("Prefix", "")
+    },
+    option("CAFile", ""),
+    OptionInfo {
+        written: true,
+        ..option("CreateBucket", "1")
+    },
+    option("DirectLink", "public"),
+    option("ConnectTimeout", "3"),
+    option("ReadTimeout", "15"),
+    option("Deadline", "120"),
+    option("Retries", "4"),
+];
+
+/// The names of all options.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().map(|option| option.name)
+}
+
+fn info(name: &str) -> Option<&'static OptionInfo> {
+    OPTIONS.iter().find(|option| option.name == name)
+}
+
+/// The options as given, and the mistakes found so far.
+pub(super) struct Options<'a> {
+    given: Vec<(&'static OptionInfo, &'a str)>,
+    mistakes: Vec<Mistake>,
+}
+
+impl<'a> Options<'a> {
+    pub(super) fn new(given: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut options = Options {
+            given: Vec::new(),
+            mistakes: Vec::new(),
+        };
+        for (name, value) in given {
+            match info(name) {
+                None => options.unknown(name),
+                Some(option) if options.raw(name).is_some() => options.mistake(
+                    &format!("option {name} is given twice: the first one is used"),
+                    option.written,
+                ),
+                Some(option) => options.given.push((option, value)),
+            }
+        }
+        options
+    }
+
+    /// An option that does not exist, written where one that touches what is written seems meant,
+    /// must not lead to documents stored in another way than the administrator asked for.
+    fn unknown(&mut self, name: &str) {
+        let nearest = OPTIONS
+            .iter()
+            .map(|option| {
+                (
+                    strsim::damerau_levenshtein(&name.to_lowercase(), &option.name.to_lowercase()),
+                    option,
+                )
+            })
+            .min_by_key(|(distance, _)| *distance)
+            .filter(|(distance, option)| *distance <= (option.name.len() / 3).max(1));
+        match nearest {
+            Some((_, option)) => self.mistake(
+                &format!(
+                    "unknown option {}: did you mean {}? It is not used",
+                    quoted(name),
+                    option.name
+                ),
+                option.written,
+            ),
+            None => self.mistake(
+                &format!(
+                    "unknown option {}: it is not used; allowed are {}",
+                    quoted(name),
+                    names().collect::<Vec<_>>().join(", ")
+                ),
+                false,
+            ),
+        }
+    }
+
+    /// The option's value as given, if it is.
+    pub(super) fn raw(&self, name: &str) -> Option<&'a str> {
+        self.given
+            .iter()
+            .find(|(option, _)| option.name == name)
+            .map(|(_, value)| *value)
+    }
+
+    /// The option's value; an empty one is a mistake.
+    pub(super) fn text(&mut self, name: &str) -> Option<&'a str> {
+        let value = self.raw(name)?;
+        if !value.is_empty() {
+            return Some(value);
+        }
+        let (default, written) = info(name).map_or(("", false), |o| (o.default, o.written));
+        let instead = match default {
+            "" => "as if it were not given".to_owned(),
+            default => format!("using the default, {default}"),
+        };
+        self.mistake(&format!("option {name} is empty: {instead}"), written);
+        None
+    }
+
+    /// The option's value, parsed; its default where it is not given or not allowed. `parse` says
+    /// what is allowed.
+    pub(super) fn checked<T>(
+        &mut self,
+        name: &'static str,
+        default: &'static str,
+        parse: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> T
+    where
+        T: Default,
+    {
+        // An empty value that is the default is no mistake: Prefix => ''.
+        let value = match self.raw(name) {
+            Some("") if default.is_empty() => None,
+            _ => self.text(name),
+        };
+        if let Some(value) = value {
+            match parse(value) {
+                Ok(parsed) => return parsed,
+                Err(allowed) => self.not_allowed(name, value, allowed, default),
+            }
+        }
+        parse(default).unwrap_or_default()
+    }
+
+    /// Seconds, with or without decimals.
+    pub(super) fn seconds(&mut self, name: &'static str, least: f64, most: f64) -> Duration {
+        let default = info(name).map_or("", |option| option.default);
+        let read = |text: &str| text.parse::<f64>().ok().filter(|s| (least..=most).contains(s));
+        let value = self.text(name);
+        let seconds = match value.map(|text| (text, read(text))) {
+            None => None,
+            Some((_, Some(seconds))) => Some(seconds),
+            Some((text, None)) => {
+                self.not_allowed(name, text, &format!("seconds from {least} to {most}"), default);
+                None
+            }
+        };
+        Duration::from_secs_f64(seconds.or_else(|| read(default)).unwrap_or(most))
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn whole_number(&mut self, name: &'static str, least: u32, most: u32) -> u32 {
+        let default = info(name).map_or("", |option| option.default);
+        let read = |text: &str| text.parse::<u32>().ok().filter(|n| (least..=most).contains(n));
+        let number = self.text(name).and_then(|text| {
+            let number = read(text);
+            if number.is_none() {
+                self.not_allowed(
+                    name,
+                    text,
+                    &format!("a whole number from {least} to {most}"),
+                    default,
+                );
+            }
+            number
+        });
+        number.or_else(|| read(default)).unwrap_or(least)
+    }
+
+    pub(super) fn not_allowed(&mut self, name: &str, value: &str, allowed: &str, default: &str) {
+        let option = info(name);
+        let shown = match option {
+            Some(option) if option.secret => "its value".to_owned(),
+            _ => quoted(value),
+        };
+        let instead = match default {
+            "" => "none".to_owned(),
+            default => default.to_owned(),
+        };
+        self.mistake(
+            &format!("option {name}: {shown} is not allowed: {allowed}; using the default, {instead}"),
+            option.is_some_and(|option| option.written),
+        );
+    }
+
+    pub(super) fn mistake(&mut self, message: &str, refuses_writing: bool) {
+        self.mistakes.push(Mistake {
+            message: one_line(message),
+            refuses_writing,
+        });
+    }
+
+    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
+        self.mistakes
+    }
+}

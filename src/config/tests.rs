@@ -1,0 +1,174 @@
+use super::*;
+
+fn parse(given: &[(&str, &str)]) -> (Config, Vec<Mistake>) {
+    let minimal = [
+        ("Bucket", "files"),
+        ("AccessKeyId", "ID"),
+        ("SecretAccessKey", "TOPSECRET"),
+    ];
+    let minimal = minimal
+        .into_iter()
+        .filter(|(name, _)| !given.iter().any(|(given, _)| given == name));
+    Config::parse(minimal.chain(given.iter().copied())).unwrap()
+}
+
+fn refused(given: &[(&str, &str)]) -> String {
+    let error = Config::parse(given.iter().copied()).unwrap_err();
+    assert_eq!(error.code(), Code::Config);
+    error.message().to_owned()
+}
+
+#[test]
+fn defaults() {
+    let (config, mistakes) = parse(&[("Type", "AmazonS3"), ("Prefix", "")]);
+    assert_eq!(mistakes, []);
+    assert_eq!(config.connect_timeout, Duration::from_secs(3));
+    assert_eq!(config.read_timeout, Duration::from_secs(15));
+    assert_eq!(config.deadline, Duration::from_secs(120));
+    assert_eq!(config.retries, 4);
+    assert_eq!(config.direct_link, Some(DirectLink::Public));
+    assert!(config.create_bucket);
+    assert!(config.check_writable().is_ok());
+    assert_eq!(config.object_key("abc"), "abc");
+}
+
+#[test]
+fn no_request_can_be_formed() {
+    let secret = ("SecretAccessKey", "TOPSECRET");
+    let id = ("AccessKeyId", "ID");
+    let bucket = ("Bucket", "files");
+    let table: &[(&[(&str, &str)], &str)] = &[
+        (&[id, secret], "option Bucket is missing"),
+        (&[id, secret, ("Bucket", "")], "option Bucket is missing"),
+        (
+            &[id, secret, ("Bucket", "a/b")],
+            "option Bucket: 'a/b' is not a bucket name",
+        ),
+        (&[bucket, id], "option SecretAccessKey is missing"),
+        (&[bucket, secret], "option AccessKeyId is missing"),
+        (
+            &[bucket, id, secret, ("Host", "host/path")],
+            "option Host: 'host/path' has a path",
+        ),
+        (&[bucket, id, secret, ("Host", "my host")], "has a blank"),
+        (
+            &[bucket, id, secret, ("Host", "ftp://host")],
+            "neither http nor https",
+        ),
+        (&[bucket, id, secret, ("Host", "host:99999")], "has a port"),
+        (&[bucket, id, secret, ("Host", "ho_st..x")], "is not a host name"),
+        (
+            &[bucket, id, secret, ("Host", "https://me:hunter2@host")],
+            "'***@host' has a user name or password",
+        ),
+        (
+            &[bucket, ("AccessKeyId", "ID\r\nX: y"), secret],
+            "option AccessKeyId has a blank",
+        ),
+    ];
+    for (given, expected) in table {
+        let message = refused(given);
+        assert!(message.contains(expected), "{message}");
+        assert!(
+            !message.contains("TOPSECRET") && !message.contains("hunter2"),
+            "{message}"
+        );
+    }
+}
+
+/// Options, what is logged, and whether writing is refused.
+#[test]
+fn every_other_mistake_leaves_reading_as_it_is() {
+    let table: &[(&[(&str, &str)], &str, bool)] = &[
+        (
+            &[("Regoin", "x")],
+            "unknown option 'Regoin': did you mean Region?",
+            false,
+        ),
+        (&[("bucket", "x")], "did you mean Bucket?", false),
+        (&[("Prefx", "x")], "did you mean Prefix?", true),
+        (
+            &[("Colour", "x")],
+            "unknown option 'Colour': it is not used; allowed are Type, Bucket",
+            false,
+        ),
+        (
+            &[("Host", "")],
+            "option Host is empty: using the default, s3.amazonaws.com",
+            false,
+        ),
+        (
+            &[("Region", "EU West")],
+            "option Region: 'EU West' is not allowed",
+            false,
+        ),
+        (
+            &[("AddressingStyle", "foo")],
+            "'auto', 'path' or 'virtual'; using the default, auto",
+            false,
+        ),
+        (
+            &[("AddressingStyle", "virtual"), ("Bucket", "a_b")],
+            "makes no sense",
+            false,
+        ),
+        (&[("Prefix", "/x")], "no slash at the start", true),
+        (&[("Prefix", "a/../b")], "'..'", true),
+        (
+            &[("CAFile", "/no/such/file")],
+            "option CAFile: '/no/such/file' can't be used",
+            false,
+        ),
+        (&[("CAFile", "/etc/hostname")], "it holds no certificate", false),
+        (
+            &[("CAFile", "/x"), ("Host", "http://h")],
+            "makes no sense with an http:// Host",
+            false,
+        ),
+        (&[("CreateBucket", "yes")], "0 or 1", true),
+        (
+            &[("DirectLink", "private")],
+            "option DirectLink: 'private' is not allowed",
+            false,
+        ),
+        (
+            &[("ConnectTimeout", "0")],
+            "seconds from 0.1 to 60; using the default, 3",
+            false,
+        ),
+        (&[("ReadTimeout", "NaN")], "option ReadTimeout", false),
+        (&[("Deadline", "-1")], "option Deadline", false),
+        (
+            &[("Retries", "1.5")],
+            "a whole number from 0 to 20; using the default, 4",
+            false,
+        ),
+        (&[("SessionToken", "")], "option SessionToken is empty", false),
+    ];
+    for (given, expected, refuses) in table {
+        let (config, mistakes) = parse(given);
+        assert_eq!(mistakes.len(), 1, "{given:?}: {mistakes:?}");
+        let message = &mistakes[0].message;
+        assert!(message.contains(expected), "{message}");
+        assert!(!message.contains('\n'));
+        assert_eq!(config.check_writable().is_err(), *refuses, "{given:?}");
+    }
+}
+
+#[test]
+fn no_keys_at_all_is_said_at_once_and_at_every_call() {
+    let (config, mistakes) = Config::parse([("Bucket", "files")]).unwrap();
+    assert_eq!(mistakes.len(), 1);
+    assert_eq!(config.keys().unwrap_err().code(), Code::Credentials);
+}
+
+#[test]
+fn debug_output_has_no_secret() {
+    let (config, _) = parse(&[("SessionToken", "TOPTOKEN")]);
+    let shown = format!("{config:?}");
+    assert!(
+        !shown.contains("TOPSECRET") && !shown.contains("TOPTOKEN"),
+        "{shown}"
+    );
+    assert_eq!(config.mask("TOPTOKEN and TOPSECRET"), "*** and ***");
+}

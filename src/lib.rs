@@ -1,0 +1,16 @@
+//! Content-addressed store in S3 for Request Tracker's attachments, with a C ABI.
+//!
+//! The floors, each using only those below it: [`ffi`], [`store`], [`link`](mod@link), [`s3`],
+//! [`process`], [`config`], [`key`], [`error`](mod@error).
+#![deny(unsafe_code)]
+
+pub mod config;
+pub mod error;
+#[allow(unsafe_code)]
+pub mod ffi;
+pub mod key;
+pub mod link;
+#[allow(unsafe_code)]
+pub mod process;
+pub mod s3;
+pub mod store;

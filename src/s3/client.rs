@@ -1,0 +1,520 @@
+//! The operations that the store needs, each tried again within its budget.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::{select, Either};
+use futures::StreamExt;
+use hyper::body::Bytes;
+use rusoto_core::{ByteStream, Client as Dispatcher, Region, RusotoError};
+use rusoto_s3::{
+    AbortMultipartUploadRequest, CreateBucketConfiguration, CreateBucketRequest,
+    CreateMultipartUploadRequest, DeleteObjectRequest, GetObjectOutput, GetObjectRequest, HeadObjectRequest,
+    PutObjectRequest, S3Client, S3,
+};
+use tokio::sync::mpsc;
+
+use super::connection::Connections;
+use super::outcome::{Failure, Retry};
+use super::retry::{self, Budget, GivenUp};
+use super::wire::{Exchange, Learned, Wire};
+use crate::config::Config;
+use crate::error::{Code, Error, Result};
+use crate::key::{Hasher, Key};
+
+/// How much of a content is copied at once for the connection: never the whole, and never the
+/// caller's memory, for a connection may outlive the call.
+const CHUNK: usize = 256 * 1024;
+/// S3's bound for one PUT.
+pub(crate) const LARGEST_OBJECT: u64 = 5 * 1024 * 1024 * 1024;
+
+/// Where a content that is read goes.
+pub trait Output {
+    /// Makes room for `size` bytes in all, like realloc; false if there is none.
+    fn reserve(&mut self, size: usize) -> bool;
+    /// Takes the bytes at this offset, within the room.
+    fn write(&mut self, offset: usize, piece: &[u8]);
+}
+
+/// What came of a PUT.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Put {
+    /// The object is stored.
+    Stored,
+    /// The condition failed: there is an object under this key.
+    Exists,
+    /// The server may not support the condition.
+    ConditionRefused(Error),
+}
+
+/// What HEAD says of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// In bytes.
+    pub size: u64,
+    /// SHA-256 of the whole object, where the server keeps it.
+    pub checksum: Option<Key>,
+}
+
+/// Speaks with one bucket.
+pub struct Client {
+    config: Arc<Config>,
+    connections: Arc<Connections>,
+}
+
+/// What an exchange needs to know before it begins.
+#[derive(Default)]
+struct Plan {
+    payload: Option<Key>,
+    headers: Vec<(&'static str, &'static str)>,
+    fresh: bool,
+    object: bool,
+}
+
+impl Client {
+    /// Connects to nothing yet.
+    pub fn new(config: Arc<Config>) -> Self {
+        let connections = Arc::new(Connections::new(config.extra_authorities.clone()));
+        Client { config, connections }
+    }
+
+    /// Stores `content`, whose key is `key`. `condition`: only if there is no object yet.
+    pub async fn put(
+        &self,
+        budget: &Budget,
+        key: &Key,
+        content: &[u8],
+        content_type: &str,
+        disposition: Option<&str>,
+        condition: bool,
+    ) -> Result<Put> {
+        let put = retry::run(budget, false, async |fresh| {
+            let headers = if condition {
+                vec![("if-none-match", "*")]
+            } else {
+                Vec::new()
+            };
+            let plan = Plan {
+                payload: Some(*key),
+                headers,
+                fresh,
+                object: false,
+            };
+            budget.allow_for(content.len() as u64);
+            self.attempt(budget, plan, async |s3, exchange| {
+                let (body, feed) = body_of(content);
+                let request = PutObjectRequest {
+                    bucket: self.config.bucket.clone(),
+                    key: self.config.object_key(&key.hex()),
+                    content_type: Some(content_type.to_owned()),
+                    content_disposition: disposition.map(str::to_owned),
+                    body: Some(body),
+                    ..Default::default()
+                };
+                let put = std::pin::pin!(s3.put_object(request));
+                let answer = match select(put, std::pin::pin!(feed)).await {
+                    Either::Left((answer, _)) => answer,
+                    Either::Right(((), put)) => put.await,
+                };
+                let stored = answer.map_err(|error| exchange.failure(error))?;
+                match stored.e_tag.as_deref() {
+                    None | Some("") => Err(not_s3s("success without an ETag")),
+                    Some(_) => Ok(()),
+                }
+            })
+            .await
+        })
+        .await;
+        match put {
+            Ok(()) => Ok(Put::Stored),
+            Err(given_up) if condition && given_up.failure.status == Some(412) => Ok(Put::Exists),
+            Err(given_up) => {
+                let refused = condition && is_refusal(&given_up.failure);
+                let error = self.describe(budget, "PUT", Some(key), given_up);
+                if refused {
+                    Ok(Put::ConditionRefused(error))
+                } else {
+                    Err(error)
+                }
+            }
+        }
+    }
+
+    /// Asks whether there is an object under `key`.
+    pub async fn head(&self, budget: &Budget, key: &Key) -> Result<Head> {
+        retry::run(budget, false, async |fresh| {
+            let plan = Plan {
+                headers: vec![("x-amz-checksum-mode", "ENABLED")],
+                fresh,
+                ..Plan::default()
+            };
+            self.attempt(budget, plan, async |s3, exchange| {
+                let request = HeadObjectRequest {
+                    bucket: self.config.bucket.clone(),
+                    key: self.config.object_key(&key.hex()),
+                    ..Default::default()
+                };
+                let head = s3
+                    .head_object(request)
+                    .await
+                    .map_err(|error| exchange.head_failure(error))?;
+                match head.content_length.map(u64::try_from) {
+                    Some(Ok(size)) if head.e_tag.is_some() => Ok(Head {
+                        size,
+                        checksum: exchange.checksum(),
+                    }),
+                    _ => Err(not_s3s("an answer to HEAD without ETag or Content-Length")),
+                }
+            })
+            .await
+        })
+        .await
+        .map_err(|given_up| self.describe(budget, "HEAD", Some(key), given_up))
+    }
+
+    /// Reads the object under `key` into `output` and returns its size in bytes.
+    ///
+    /// # Errors
+    /// [`Code::Corrupt`] where the whole object arrived and is not the content of `key`. What
+    /// `output` holds then means nothing, as after any other error.
+    pub async fn get(&self, budget: &Budget, key: &Key, output: &mut dyn Output, fresh: bool) -> Result<u64> {
+        retry::run(budget, fresh, async |fresh| {
+            let plan = Plan {
+                fresh,
+                object: true,
+                ..Plan::default()
+            };
+            self.attempt(budget, plan, async |s3, exchange| {
+                let request = GetObjectRequest {
+                    bucket: self.config.bucket.clone(),
+                    key: self.config.object_key(&key.hex()),
+                    ..Default::default()
+                };
+                let object = s3
+                    .get_object(request)
+                    .await
+                    .map_err(|error| exchange.failure(error))?;
+                if object.e_tag.is_none() {
+                    return Err(not_s3s("an answer to GET without an ETag"));
+                }
+                receive(budget, key, object, output).await
+            })
+            .await
+        })
+        .await
+        .map_err(|given_up| self.describe(budget, "GET", Some(key), given_up))
+    }
+
+    /// Removes the object under `key`; it may never have been there.
+    pub async fn delete(&self, budget: &Budget, key: &Key) -> Result<()> {
+        let deleted = retry::run(budget, false, async |fresh| {
+            self.attempt(
+                budget,
+                Plan {
+                    fresh,
+                    ..Plan::default()
+                },
+                async |s3, exchange| {
+                    let request = DeleteObjectRequest {
+                        bucket: self.config.bucket.clone(),
+                        key: self.config.object_key(&key.hex()),
+                        ..Default::default()
+                    };
+                    s3.delete_object(request)
+                        .await
+                        .map_err(|error| exchange.failure(error))?;
+                    Ok(())
+                },
+            )
+            .await
+        })
+        .await;
+        match deleted {
+            Err(given_up) if given_up.failure.code != Code::NotFound => {
+                Err(self.describe(budget, "DELETE", Some(key), given_up))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the bucket; it may be there already, if it is ours.
+    pub async fn create_bucket(&self, budget: &Budget) -> Result<()> {
+        // us-east-1 must not be named, and "auto" is no region to make a bucket in.
+        let region =
+            Some(self.config.endpoint.region()).filter(|region| !["us-east-1", "auto"].contains(region));
+        let made = retry::run(budget, false, async |fresh| {
+            self.attempt(
+                budget,
+                Plan {
+                    fresh,
+                    ..Plan::default()
+                },
+                async |s3, exchange| {
+                    let request = CreateBucketRequest {
+                        bucket: self.config.bucket.clone(),
+                        create_bucket_configuration: region.map(|region| CreateBucketConfiguration {
+                            location_constraint: Some(region.to_owned()),
+                        }),
+                        ..Default::default()
+                    };
+                    s3.create_bucket(request)
+                        .await
+                        .map_err(|error| exchange.failure(error))?;
+                    Ok(())
+                },
+            )
+            .await
+        })
+        .await;
+        match made {
+            Err(given_up) if given_up.failure.s3_code.as_deref() != Some("BucketAlreadyOwnedByYou") => {
+                Err(self.describe(budget, "CreateBucket", None, given_up))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds out whether this configuration may write, without writing an object: begins an upload
+    /// in parts, which takes the same right, and drops it.
+    pub async fn probe(&self, budget: &Budget, key: &Key) -> Result<()> {
+        let object_key = self.config.object_key(&key.hex());
+        let upload = retry::run(budget, false, async |fresh| {
+            self.attempt(
+                budget,
+                Plan {
+                    fresh,
+                    ..Plan::default()
+                },
+                async |s3, exchange| {
+                    let request = CreateMultipartUploadRequest {
+                        bucket: self.config.bucket.clone(),
+                        key: object_key.clone(),
+                        ..Default::default()
+                    };
+                    let upload = s3
+                        .create_multipart_upload(request)
+                        .await
+                        .map_err(|error| exchange.failure(error))?;
+                    upload
+                        .upload_id
+                        .ok_or_else(|| not_s3s("an upload without an UploadId"))
+                },
+            )
+            .await
+        })
+        .await
+        .map_err(|given_up| self.describe(budget, "CreateMultipartUpload", Some(key), given_up))?;
+        // Without the right to abort it, an empty upload is left, which holds no object.
+        let _ = self
+            .attempt(budget, Plan::default(), async |s3, exchange| {
+                let request = AbortMultipartUploadRequest {
+                    bucket: self.config.bucket.clone(),
+                    key: object_key.clone(),
+                    upload_id: upload.clone(),
+                    ..Default::default()
+                };
+                s3.abort_multipart_upload(request)
+                    .await
+                    .map_err(|error| exchange.failure(error))
+            })
+            .await;
+        Ok(())
+    }
+
+    /// One attempt, bounded by stalls and by the budget.
+    async fn attempt<T>(
+        &self,
+        budget: &Budget,
+        plan: Plan,
+        work: impl AsyncFnOnce(S3Client, &Exchange) -> std::result::Result<T, Failure>,
+    ) -> std::result::Result<T, Failure> {
+        let left = budget.left();
+        if left.is_zero() {
+            return Err(Failure::new(Code::Timeout, Retry::Never, "the Deadline is over"));
+        }
+        let exchange = Arc::new(Exchange {
+            config: Arc::clone(&self.config),
+            connections: Arc::clone(&self.connections),
+            payload: plan.payload,
+            headers: plan.headers,
+            fresh: plan.fresh,
+            connect_limit: self.config.connect_timeout.min(left),
+            object: plan.object,
+            learned: Mutex::new(Learned::default()),
+        });
+        let region = Region::Custom {
+            name: self.config.endpoint.region().to_owned(),
+            endpoint: self.config.endpoint.address(&self.config.bucket, "").url(),
+        };
+        let s3 = S3Client::new_with_client(Dispatcher::new_not_signing(Wire(Arc::clone(&exchange))), region);
+        let progress = self.connections.progress.clone();
+        progress.restart();
+        let stall_limit = self.config.read_timeout.min(left);
+        let work = std::pin::pin!(work(s3, &exchange));
+        let stalled = std::pin::pin!(progress.stalled(stall_limit));
+        let over = std::pin::pin!(budget.over());
+        match select(work, select(stalled, over)).await {
+            Either::Left((result, _)) => result,
+            Either::Right((Either::Left(_), _)) => Err(stall(stall_limit)),
+            Either::Right((Either::Right(_), _)) => {
+                Err(Failure::new(Code::Timeout, Retry::Never, "the Deadline is over"))
+            }
+        }
+    }
+
+    /// The error for a person: what was asked of whom, what failed, how often it was tried.
+    fn describe(&self, budget: &Budget, operation: &str, key: Option<&Key>, given_up: GivenUp) -> Error {
+        let GivenUp { failure, attempts } = given_up;
+        let object = key.map_or(String::new(), |key| {
+            format!("{} in ", self.config.object_key(&key.hex()))
+        });
+        let bucket = &self.config.bucket;
+        let host = self.config.endpoint.address(bucket, "").authority;
+        let status = failure
+            .status
+            .map_or(String::new(), |status| format!("HTTP {status}, "));
+        let attempts = match attempts {
+            1 => "1 attempt".to_owned(),
+            more => format!("{more} attempts"),
+        };
+        let seconds = budget.elapsed().as_secs_f32();
+        let request = failure
+            .request_id
+            .map_or(String::new(), |id| format!(", request {id}"));
+        let text = format!(
+            "{operation} {object}bucket {bucket} at {host}: {} [{}: {status}{attempts} in {seconds:.1} s{request}]",
+            failure.text,
+            failure.code.name(),
+        );
+        Error::new(failure.code, self.config.mask(&text))
+    }
+}
+
+impl Exchange {
+    /// What failed, as the wire has classified it.
+    fn failure<E: std::fmt::Debug>(&self, error: RusotoError<E>) -> Failure {
+        self.learned().failure.take().unwrap_or_else(|| match error {
+            RusotoError::ParseError(_) | RusotoError::Unknown(_) => not_s3s("an answer that can't be parsed"),
+            _ => Failure::new(Code::Internal, Retry::Never, "the request could not be made"),
+        })
+    }
+
+    /// An answer to HEAD has no error document, so a bare 404 is all that says "no such key"; or
+    /// bucket: only for an operation that is followed by another one is this enough.
+    fn head_failure<E: std::fmt::Debug>(&self, error: RusotoError<E>) -> Failure {
+        let failure = self.failure(error);
+        match failure.status {
+            Some(404) if failure.s3_code.is_none() => Failure {
+                code: Code::NotFound,
+                ..failure
+            },
+            _ => failure,
+        }
+    }
+
+    fn checksum(&self) -> Option<Key> {
+        let learned = self.learned();
+        Key::from_base64(learned.checksum.as_deref()?)
+    }
+}
+
+/// Whether an answer to a conditional PUT may mean that the condition is not supported: B2 and
+/// StorageGRID say 501 NotImplemented, others find other words.
+fn is_refusal(failure: &Failure) -> bool {
+    failure.code == Code::Server && matches!(failure.status, Some(400 | 405 | 415 | 422 | 501))
+}
+
+fn not_s3s(what: &str) -> Failure {
+    Failure::new(
+        Code::Server,
+        Retry::Backoff,
+        format!("the server is not S3's: {what}; check the option Host"),
+    )
+}
+
+fn stall(limit: Duration) -> Failure {
+    let text = format!("stalled: less than 1 kB moved within {} s", limit.as_secs_f32());
+    Failure::new(Code::Timeout, Retry::Backoff, text)
+}
+
+/// A body for the connection, and the future that fills it from memory that is only borrowed.
+fn body_of(content: &[u8]) -> (ByteStream, impl std::future::Future<Output = ()> + '_) {
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
+    let size = content.len();
+    let stream = futures::stream::poll_fn(move |cx| receiver.poll_recv(cx).map(|piece| piece.map(Ok)));
+    let feed = async move {
+        for piece in content.chunks(CHUNK) {
+            if sender.send(Bytes::copy_from_slice(piece)).await.is_err() {
+                return;
+            }
+        }
+    };
+    (ByteStream::new_with_size(stream, size), feed)
+}
+
+/// Reads the body of an answer to GET.
+async fn receive(
+    budget: &Budget,
+    key: &Key,
+    object: GetObjectOutput,
+    output: &mut dyn Output,
+) -> std::result::Result<u64, Failure> {
+    let told = object
+        .content_length
+        .and_then(|length| u64::try_from(length).ok());
+    let mut room = 0;
+    if let Some(size) = told {
+        budget.allow_for(size);
+        make_room(output, size, &mut room)?;
+    }
+    let mut body = object.body.ok_or_else(|| not_s3s("no body"))?;
+    let mut hasher = Hasher::default();
+    let mut size = 0u64;
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|error| {
+            let of = told.map_or(String::new(), |told| format!(" of {told}"));
+            let text = format!("the connection broke after {size}{of} bytes of the object: {error}");
+            Failure::new(Code::Network, Retry::Backoff, text)
+        })?;
+        let end = size + piece.len() as u64;
+        if end > room as u64 {
+            // Length not told: room grows by half.
+            make_room(
+                output,
+                end.max(end.saturating_add(room as u64 / 2).min(LARGEST_OBJECT)),
+                &mut room,
+            )?;
+        }
+        hasher.update(&piece);
+        output.write(size as usize, &piece);
+        size = end;
+        budget.allow_for(size);
+    }
+    let found = hasher.finish();
+    if found == *key {
+        return Ok(size);
+    }
+    let text =
+        format!("the object is damaged: its {size} bytes have the SHA-256 {found}, not that of its key");
+    Err(Failure::new(Code::Corrupt, Retry::Never, text))
+}
+
+fn make_room(output: &mut dyn Output, size: u64, room: &mut usize) -> std::result::Result<(), Failure> {
+    let wanted = usize::try_from(size).ok().filter(|_| size <= LARGEST_OBJECT);
+    match wanted {
+        Some(0) => Ok(()),
+        Some(wanted) if output.reserve(wanted) => {
+            *room = wanted;
+            Ok(())
+        }
+        Some(wanted) => {
+            let text = format!("no room for an object of {wanted} bytes");
+            Err(Failure::new(Code::Argument, Retry::Never, text))
+        }
+        None => {
+            let text =
+                format!("an object of {size} bytes is larger than the largest allowed, {LARGEST_OBJECT}");
+            Err(Failure::new(Code::Corrupt, Retry::Never, text))
+        }
+    }
+}

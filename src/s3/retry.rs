@@ -1,0 +1,200 @@
+//! What is tried again, when, and when to give up.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::outcome::{Failure, Retry};
+
+/// Pause before the second attempt, at most; it doubles with every further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Bytes a second that a transfer has to reach on the whole once the deadline is over.
+const SLOWEST: u64 = 64_000;
+
+/// The time and the attempts of one call.
+pub struct Budget {
+    start: Instant,
+    deadline: Duration,
+    retries: u32,
+    /// What a transfer that moves may take beyond the deadline.
+    beyond: Cell<Duration>,
+}
+
+impl Budget {
+    /// A budget that starts now.
+    pub fn new(deadline: Duration, retries: u32) -> Self {
+        Budget {
+            start: Instant::now(),
+            deadline,
+            retries,
+            beyond: Cell::new(Duration::ZERO),
+        }
+    }
+
+    /// What is left until the deadline.
+    pub(crate) fn left(&self) -> Duration {
+        self.deadline.saturating_sub(self.start.elapsed())
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Allows for the transfer of so many bytes.
+    pub(super) fn allow_for(&self, size: u64) {
+        let time = Duration::from_millis(size.saturating_mul(1000) / SLOWEST);
+        self.beyond.set(self.beyond.get().max(time));
+    }
+
+    /// Ends when the call must end, whatever moves.
+    pub(super) async fn over(&self) {
+        loop {
+            let end = self.start + self.deadline + self.beyond.get();
+            if end <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(end).await;
+        }
+    }
+}
+
+/// The last failure, and what was tried.
+#[derive(Debug)]
+pub(super) struct GivenUp {
+    pub(super) failure: Failure,
+    pub(super) attempts: u32,
+}
+
+/// Runs `attempt` until it succeeds, fails for good, or the budget is spent. It is told whether to
+/// use a fresh connection.
+pub(super) async fn run<T>(
+    budget: &Budget,
+    mut fresh: bool,
+    mut attempt: impl AsyncFnMut(bool) -> Result<T, Failure>,
+) -> Result<T, GivenUp> {
+    let mut attempts = 0;
+    loop {
+        let failure = match attempt(fresh).await {
+            Ok(value) => return Ok(value),
+            Err(failure) => failure,
+        };
+        if failure.retry == Retry::AtOnce && !fresh {
+            fresh = true;
+            continue;
+        }
+        attempts += 1;
+        let pause = backoff(attempts).max(failure.retry_after.unwrap_or_default());
+        if failure.retry == Retry::Never || attempts > budget.retries || pause >= budget.left() {
+            return Err(GivenUp { failure, attempts });
+        }
+        tokio::time::sleep(pause).await;
+        fresh = false;
+    }
+}
+
+/// Full jitter: <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
+fn backoff(attempts: u32) -> Duration {
+    let most = FIRST_PAUSE
+        .saturating_mul(1 << (attempts - 1).min(16))
+        .min(LONGEST_PAUSE);
+    most.mul_f64(random_fraction())
+}
+
+/// From 0 to 1. The process id and the clock keep workers that were forked from one parent, and so
+/// share its random state, apart.
+fn random_fraction() -> f64 {
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    if let Ok(now) = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+        hasher.write_u32(now.subsec_nanos());
+    }
+    hasher.finish() as f64 / u64::MAX as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    fn run_with(budget: &Budget, failures: Vec<Failure>) -> (Result<(), GivenUp>, Vec<bool>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let mut failures = failures.into_iter();
+        let mut seen = Vec::new();
+        let result = runtime.block_on(run(budget, false, async |fresh| {
+            seen.push(fresh);
+            failures.next().map_or(Ok(()), Err)
+        }));
+        (result, seen)
+    }
+
+    fn failure(retry: Retry) -> Failure {
+        Failure::new(Code::Server, retry, "x")
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again_as_often_as_allowed() {
+        let (result, seen) = run_with(
+            &Budget::new(Duration::from_secs(60), 2),
+            vec![failure(Retry::Backoff); 2],
+        );
+        assert!(result.is_ok());
+        assert_eq!(seen.len(), 3);
+        let (result, seen) = run_with(
+            &Budget::new(Duration::from_secs(60), 2),
+            vec![failure(Retry::Backoff); 9],
+        );
+        assert_eq!(result.unwrap_err().attempts, 3);
+        assert_eq!(seen.len(), 3);
+    }
+
+    #[test]
+    fn what_will_not_pass_is_tried_once() {
+        let (result, seen) = run_with(
+            &Budget::new(Duration::from_secs(60), 9),
+            vec![failure(Retry::Never); 2],
+        );
+        assert_eq!(result.unwrap_err().attempts, 1);
+        assert_eq!(seen, [false]);
+    }
+
+    #[test]
+    fn a_stale_connection_costs_no_attempt() {
+        let (result, seen) = run_with(
+            &Budget::new(Duration::from_secs(60), 0),
+            vec![failure(Retry::AtOnce)],
+        );
+        assert!(result.is_ok());
+        assert_eq!(seen, [false, true]);
+        let (result, _) = run_with(
+            &Budget::new(Duration::from_secs(60), 0),
+            vec![failure(Retry::AtOnce); 2],
+        );
+        assert_eq!(result.unwrap_err().attempts, 1);
+    }
+
+    #[test]
+    fn no_attempt_starts_after_the_deadline() {
+        let mut asked = failure(Retry::Backoff);
+        asked.retry_after = Some(Duration::from_secs(7));
+        let start = Instant::now();
+        let (result, seen) = run_with(&Budget::new(Duration::from_secs(5), 9), vec![asked; 9]);
+        assert!(result.is_err());
+        assert_eq!(seen.len(), 1);
+        assert!(start.elapsed() < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn pauses_grow_and_are_bounded() {
+        for attempts in 1..40 {
+            assert!(backoff(attempts) <= LONGEST_PAUSE);
+        }
+        assert!(backoff(1) <= FIRST_PAUSE);
+        assert_ne!(random_fraction(), random_fraction());
+    }
+}

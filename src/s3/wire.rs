@@ -1,0 +1,354 @@
+//! One HTTP exchange: the request that rusoto built goes out signed, to the right address, with the
+//! headers that rusoto's model lacks; what comes back is checked before rusoto sees it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use futures::Stream;
+use hyper::body::{Bytes, HttpBody};
+use hyper::http::header::{HeaderName, HeaderValue, CONTENT_LENGTH};
+use hyper::http::HeaderMap;
+use hyper::{Body, Request, Response};
+use rusoto_core::request::{DispatchSignedRequestFuture, HttpDispatchError, HttpResponse};
+use rusoto_core::signature::{SignedRequest, SignedRequestPayload};
+use rusoto_core::{ByteStream, DispatchSignedRequest};
+
+use super::connection::{Connections, Live};
+use super::outcome::{Failure, Retry};
+use super::sign::{authorization, timestamp, Signable};
+use crate::config::{Address, Config};
+use crate::error::{one_line, Code};
+use crate::key::Key;
+
+const USER_AGENT: &str = concat!("rts3/", env!("CARGO_PKG_VERSION"));
+/// Bytes of an answer that is no object: error documents and such.
+const LARGEST_DOCUMENT: u64 = 256 * 1024;
+/// Headers of an answer that rusoto may see. It unwraps what it parses of the others.
+const KNOWN_HEADERS: [&str; 4] = ["content-length", "etag", "content-type", "last-modified"];
+/// Headers that the signature covers, beside `x-amz-*`.
+const SIGNED_HEADERS: [&str; 6] = [
+    "host",
+    "content-type",
+    "content-disposition",
+    "if-match",
+    "if-none-match",
+    "range",
+];
+
+/// What one exchange needs beside rusoto's request, and what it learns beside rusoto's answer.
+pub(super) struct Exchange {
+    pub(super) config: Arc<Config>,
+    pub(super) connections: Arc<Connections>,
+    /// SHA-256 of a body that is streamed.
+    pub(super) payload: Option<Key>,
+    /// Headers that rusoto's model lacks.
+    pub(super) headers: Vec<(&'static str, &'static str)>,
+    /// Whether to use a new connection.
+    pub(super) fresh: bool,
+    pub(super) connect_limit: Duration,
+    /// Whether the answer is an object: of any size.
+    pub(super) object: bool,
+    pub(super) learned: Mutex<Learned>,
+}
+
+/// What an exchange learns beside rusoto's answer.
+#[derive(Default)]
+pub(super) struct Learned {
+    pub(super) failure: Option<Failure>,
+    /// `x-amz-checksum-sha256`, of the whole object, in base64.
+    pub(super) checksum: Option<String>,
+}
+
+impl Exchange {
+    pub(super) fn learned(&self) -> MutexGuard<'_, Learned> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(self: Arc<Self>, request: SignedRequest) -> Result<HttpResponse, Failure> {
+        let (request, address) = self.prepare(request)?;
+        let mut live = self
+            .connections
+            .take(&address, self.fresh, self.connect_limit)
+            .await?;
+        let answer = live
+            .send(request)
+            .await
+            .map_err(|error| broken(&error, live.reused))?;
+        let (head, body) = answer.into_parts();
+        let body = AnswerBody {
+            body,
+            left: if self.object { u64::MAX } else { LARGEST_DOCUMENT },
+            live: Some((live, address.authority)),
+            connections: Arc::clone(&self.connections),
+        };
+        let answer = Response::from_parts(head, body);
+        if answer.status().is_success() {
+            self.success(answer)
+        } else {
+            Err(failure(answer).await)
+        }
+    }
+
+    /// The request as it goes out, and where to.
+    fn prepare(&self, mut request: SignedRequest) -> Result<(Request<Body>, Address), Failure> {
+        let keys = self.config.keys().map_err(|error| Failure::fatal(&error))?;
+        let address = self.address(&request.path);
+        let (payload, body, length) = self.body(&mut request);
+        let mut headers: Vec<(String, String)> = vec![
+            ("host".to_owned(), address.authority.clone()),
+            ("x-amz-date".to_owned(), timestamp(SystemTime::now())),
+            ("x-amz-content-sha256".to_owned(), payload.clone()),
+        ];
+        if let Some(token) = &keys.session_token {
+            headers.push(("x-amz-security-token".to_owned(), token.reveal().to_owned()));
+        }
+        for (name, values) in &request.headers {
+            let skipped = matches!(name.as_str(), "host" | "content-length")
+                || (length.is_none() && name == "content-type");
+            for value in values.iter().filter(|_| !skipped) {
+                headers.push((
+                    name.to_ascii_lowercase(),
+                    String::from_utf8_lossy(value).into_owned(),
+                ));
+            }
+        }
+        headers.extend(
+            self.headers
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string())),
+        );
+        let signed = headers
+            .iter()
+            .filter(|(name, _)| name.starts_with("x-amz-") || SIGNED_HEADERS.contains(&name.as_str()))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let timestamp = headers[1].1.clone();
+        let signable = Signable {
+            method: &request.method,
+            path: &address.path,
+            query: &request.canonical_query_string,
+            headers: signed,
+            payload: &payload,
+        };
+        let authorization = authorization(keys, self.config.endpoint.region(), &timestamp, signable);
+        headers.push(("authorization".to_owned(), authorization));
+        headers.push(("user-agent".to_owned(), USER_AGENT.to_owned()));
+
+        let mut target = address.path.clone();
+        if !request.canonical_query_string.is_empty() {
+            target = format!("{target}?{}", request.canonical_query_string);
+        }
+        let mut out = Request::builder().method(request.method.as_str()).uri(target);
+        if let Some(length) = length {
+            out = out.header(CONTENT_LENGTH, length);
+        }
+        for (name, value) in &headers {
+            out = out.header(name.as_str(), value.as_str());
+        }
+        let out = out.body(body).map_err(|error| {
+            Failure::new(
+                Code::Internal,
+                Retry::Never,
+                format!("a request that HTTP does not allow: {error}"),
+            )
+        })?;
+        Ok((out, address))
+    }
+
+    /// rusoto writes every path as `/bucket/key`, not encoded.
+    fn address(&self, path: &str) -> Address {
+        let bucket = &self.config.bucket;
+        let object = path
+            .strip_prefix('/')
+            .and_then(|path| path.strip_prefix(bucket.as_str()))
+            .and_then(|path| path.strip_prefix('/'))
+            .unwrap_or_default();
+        self.config.endpoint.address(bucket, object)
+    }
+
+    /// The payload's hash, the body, and its length where one is to be told.
+    fn body(&self, request: &mut SignedRequest) -> (String, Body, Option<u64>) {
+        let told = request
+            .headers
+            .get("content-length")
+            .and_then(|values| values.first())
+            .and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        match request.payload.take() {
+            None if request.method == "PUT" || request.method == "POST" => {
+                (Key::of(b"").hex(), Body::empty(), Some(0))
+            }
+            None => (Key::of(b"").hex(), Body::empty(), None),
+            Some(SignedRequestPayload::Buffer(bytes)) => {
+                let length = bytes.len() as u64;
+                (Key::of(&bytes).hex(), Body::from(bytes), Some(length))
+            }
+            Some(SignedRequestPayload::Stream(stream)) => {
+                let payload = self
+                    .payload
+                    .map_or_else(|| "UNSIGNED-PAYLOAD".to_owned(), |key| key.hex());
+                (payload, Body::wrap_stream(stream), told)
+            }
+        }
+    }
+
+    fn success(&self, answer: Response<AnswerBody>) -> Result<HttpResponse, Failure> {
+        let (head, body) = answer.into_parts();
+        let mut headers = HeaderMap::<String>::default();
+        for name in KNOWN_HEADERS {
+            if let Some(value) = head.headers.get(name) {
+                let text = value
+                    .to_str()
+                    .ok()
+                    .filter(|text| name != "content-length" || text.parse::<i64>().is_ok_and(|n| n >= 0));
+                match text {
+                    Some(text) => headers.insert(HeaderName::from_static(name), text.to_owned()),
+                    None => return Err(nonsense(head.status.as_u16(), name, value)),
+                };
+            }
+        }
+        self.learned().checksum = full_checksum(&head.headers);
+        Ok(HttpResponse {
+            status: head.status,
+            body: ByteStream::new(body),
+            headers,
+        })
+    }
+}
+
+/// The exchange as rusoto's dispatcher.
+pub(super) struct Wire(pub(super) Arc<Exchange>);
+
+impl DispatchSignedRequest for Wire {
+    fn dispatch(&self, request: SignedRequest, _timeout: Option<Duration>) -> DispatchSignedRequestFuture {
+        let exchange = Arc::clone(&self.0);
+        Box::pin(async move {
+            Arc::clone(&exchange).run(request).await.map_err(|failure| {
+                let message = failure.text.clone();
+                exchange.learned().failure = Some(failure);
+                HttpDispatchError::new(message)
+            })
+        })
+    }
+}
+
+/// Where a checksum of parts is told, it says nothing about the whole.
+fn full_checksum(headers: &HeaderMap) -> Option<String> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let whole = text("x-amz-checksum-type").is_none_or(|kind| kind == "FULL_OBJECT");
+    text("x-amz-checksum-sha256").filter(|_| whole).map(str::to_owned)
+}
+
+fn nonsense(status: u16, name: &str, value: &HeaderValue) -> Failure {
+    let shown = one_line(&String::from_utf8_lossy(value.as_bytes()))
+        .chars()
+        .take(40)
+        .collect::<String>();
+    Failure {
+        status: Some(status),
+        ..Failure::new(
+            Code::Server,
+            Retry::Backoff,
+            format!("the answer's {name} is '{shown}', which HTTP does not allow"),
+        )
+    }
+}
+
+/// The failure that an answer other than 2xx means.
+async fn failure(answer: Response<AnswerBody>) -> Failure {
+    let (head, mut body) = answer.into_parts();
+    let mut document = Vec::new();
+    // A document that breaks off is judged by what arrived.
+    while let Some(Ok(piece)) = futures::StreamExt::next(&mut body).await {
+        document.extend_from_slice(&piece);
+    }
+    Failure::of_answer(head.status.as_u16(), &head.headers, &document)
+}
+
+fn broken(error: &hyper::Error, reused: bool) -> Failure {
+    let mut text = error.to_string();
+    if let Some(cause) = std::error::Error::source(error) {
+        text = format!("{text}: {cause}");
+    }
+    if error.is_parse() {
+        return Failure::new(
+            Code::Server,
+            Retry::Backoff,
+            format!("the answer is not HTTP: {text}"),
+        );
+    }
+    let retry = if reused { Retry::AtOnce } else { Retry::Backoff };
+    Failure::new(Code::Network, retry, format!("the connection broke: {text}"))
+}
+
+/// The body of an answer; it drives its connection, and gives it back at its end.
+struct AnswerBody {
+    body: Body,
+    /// Bytes that may still come.
+    left: u64,
+    live: Option<(Live, String)>,
+    connections: Arc<Connections>,
+}
+
+impl AnswerBody {
+    fn finish(&mut self) {
+        if let Some((live, authority)) = self.live.take() {
+            self.connections.put_back(live, &authority);
+        }
+    }
+}
+
+impl Stream for AnswerBody {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let mut polled = Pin::new(&mut this.body).poll_data(cx);
+        if polled.is_pending() {
+            if let Some((live, _)) = &mut this.live {
+                live.drive(cx);
+                polled = Pin::new(&mut this.body).poll_data(cx);
+            }
+        }
+        match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => {
+                this.finish();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(piece))) => match this.left.checked_sub(piece.len() as u64) {
+                Some(left) => {
+                    this.left = left;
+                    Poll::Ready(Some(Ok(piece)))
+                }
+                None => {
+                    this.live = None;
+                    Poll::Ready(Some(Err(io::Error::other("the answer is too long"))))
+                }
+            },
+            Poll::Ready(Some(Err(error))) => {
+                this.live = None;
+                Poll::Ready(Some(Err(io::Error::other(error))))
+            }
+        }
+    }
+}
+
+/// An answer whose body nobody reads, such as that to a PUT, gives its connection back too.
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if let Some((live, _)) = &mut self.live {
+            let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+            let mut polled = Pin::new(&mut self.body).poll_data(&mut cx);
+            if polled.is_pending() {
+                live.drive(&mut cx);
+                polled = Pin::new(&mut self.body).poll_data(&mut cx);
+            }
+            if matches!(polled, Poll::Ready(None)) {
+                self.finish();
+            }
+        }
+    }
+}

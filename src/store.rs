@@ -1,0 +1,292 @@
+//! The content-addressed store: what Store, Get and Delete mean.
+
+mod content_type;
+mod local;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Mistake};
+use crate::error::{quoted, Code, Error, Result};
+use crate::key::Key;
+use crate::link;
+use crate::process::PerProcess;
+use crate::s3::{Budget, Client, Head, Output, Put, LARGEST_OBJECT};
+
+pub use local::{Level, Message};
+
+use content_type::{disposition, header_value};
+use local::Local;
+
+/// Above this many bytes it is cheaper to ask first than to send what is there already.
+const ASK_FIRST: usize = 1024 * 1024;
+/// How long a new bucket may answer that it does not exist.
+const NEW_BUCKET: Duration = Duration::from_secs(60);
+const NEW_BUCKET_PAUSE: Duration = Duration::from_millis(500);
+
+/// Contents in one bucket, each under its SHA-256.
+///
+/// Any thread may use it; calls take turns. After a fork it works on in both processes.
+pub struct Store {
+    config: Arc<Config>,
+    local: PerProcess<Local>,
+}
+
+impl Store {
+    /// No network, no thread. The mistakes become the first messages.
+    pub fn new(config: Config, mistakes: Vec<Mistake>) -> Self {
+        let store = Store {
+            config: Arc::new(config),
+            local: PerProcess::new(),
+        };
+        for mistake in mistakes {
+            store.local().tell(Level::Error, mistake.message);
+        }
+        store
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Stores `content` under `key`, which must be its digest. Success means that the object in the
+    /// bucket is known to be the content, whole.
+    ///
+    /// # Errors
+    /// [`Code::Mismatch`] where `key` is not the digest of `content` (nothing is sent), and whatever
+    /// else may go wrong.
+    pub fn store(
+        &self,
+        key: &Key,
+        content: &[u8],
+        content_type: Option<&str>,
+        deadline: Option<Duration>,
+    ) -> Result<()> {
+        self.config.check_writable()?;
+        if content.len() as u64 > LARGEST_OBJECT {
+            let text = format!(
+                "content of {} bytes is larger than S3 takes at once, {LARGEST_OBJECT}",
+                content.len()
+            );
+            return Err(Error::new(Code::Argument, text));
+        }
+        let digest = Key::of(content);
+        if digest != *key {
+            let text = format!("the content given is not that of the key: its SHA-256 is {digest}, the key is {key}; nothing was sent");
+            return Err(Error::new(Code::Mismatch, text));
+        }
+        let (content_type, warning) = header_value(content_type);
+        if let Some(warning) = warning {
+            self.local().tell(Level::Warning, format!("{key}: {warning}"));
+        }
+        let object = Object {
+            key,
+            content,
+            content_type: &content_type,
+        };
+        self.call(deadline, async |client, budget| loop {
+            match self.store_once(client, budget, &object).await {
+                Err(error)
+                    if error.code() == Code::NoBucket
+                        && self.local().bucket_is_new(NEW_BUCKET)
+                        && budget.left() > NEW_BUCKET_PAUSE =>
+                {
+                    tokio::time::sleep(NEW_BUCKET_PAUSE).await;
+                }
+                result => return result,
+            }
+        })?;
+        self.local().prove();
+        Ok(())
+    }
+
+    async fn store_once(&self, client: &Client, budget: &Budget, object: &Object<'_>) -> Result<()> {
+        if object.content.len() > ASK_FIRST {
+            match client.head(budget, object.key).await {
+                Ok(_) => return self.accept_or_mend(client, budget, object).await,
+                // Without the right s3:ListBucket, 403 says nothing about the object.
+                Err(error) if matches!(error.code(), Code::NotFound | Code::Denied) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.local().supports_condition() {
+            return object.put_over(client, budget).await;
+        }
+        match object.put(client, budget, true).await? {
+            Put::Stored => Ok(()),
+            Put::Exists => self.accept_or_mend(client, budget, object).await,
+            Put::ConditionRefused(_) => {
+                // Only if the same PUT succeeds without the condition was it the condition.
+                object.put_over(client, budget).await?;
+                self.local().forget_condition();
+                Ok(())
+            }
+        }
+    }
+
+    /// There is an object under this key: it is believed only after it was seen to be whole.
+    async fn accept_or_mend(&self, client: &Client, budget: &Budget, object: &Object<'_>) -> Result<()> {
+        match client.get(budget, object.key, &mut Discard, false).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Code::Corrupt => {
+                object.put_over(client, budget).await?;
+                let text = format!(
+                    "a damaged object was written over with the whole content: {}",
+                    error.message()
+                );
+                self.local().tell(Level::Warning, text);
+                Ok(())
+            }
+            // Gone meanwhile, or not ours to read.
+            Err(error) if matches!(error.code(), Code::NotFound | Code::Denied) => {
+                object.put_over(client, budget).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads the content of `key` into `output` and returns its size in bytes. The digest of what
+    /// arrived is that of the key.
+    ///
+    /// # Errors
+    /// What `output` holds after an error means nothing.
+    pub fn get(&self, key: &Key, output: &mut dyn Output, deadline: Option<Duration>) -> Result<u64> {
+        let size = self.call(deadline, async |client, budget| {
+            match client.get(budget, key, output, false).await {
+                // The damage may have happened on the way.
+                Err(error) if error.code() == Code::Corrupt && !budget.left().is_zero() => {
+                    client.get(budget, key, output, true).await
+                }
+                result => result,
+            }
+        })?;
+        self.local().prove();
+        Ok(size)
+    }
+
+    /// Asks whether there is an object under `key`.
+    pub fn head(&self, key: &Key, deadline: Option<Duration>) -> Result<Head> {
+        let head = self.call(deadline, async |client, budget| client.head(budget, key).await)?;
+        self.local().prove();
+        Ok(head)
+    }
+
+    /// Removes the object under `key`; gone or never there is success.
+    pub fn delete(&self, key: &Key, deadline: Option<Duration>) -> Result<()> {
+        self.config.check_writable()?;
+        self.call(deadline, async |client, budget| client.delete(budget, key).await)
+    }
+
+    /// Makes the bucket, in the region in force.
+    pub fn create_bucket(&self, deadline: Option<Duration>) -> Result<()> {
+        self.config.check_writable()?;
+        let bucket = quoted(&self.config.bucket);
+        if !self.config.create_bucket {
+            let text = format!("bucket {bucket} is not made: the option CreateBucket is 0");
+            return Err(Error::new(Code::Config, text));
+        }
+        self.call(deadline, async |client, budget| {
+            client.create_bucket(budget).await
+        })?;
+        self.local().remember_new_bucket();
+        self.local()
+            .tell(Level::Info, format!("made the bucket {bucket}"));
+        Ok(())
+    }
+
+    /// Finds out whether this configuration may write, without writing an object. Returns where the
+    /// credentials come from.
+    pub fn probe(&self, deadline: Option<Duration>) -> Result<&'static str> {
+        self.config.check_writable()?;
+        let empty = Key::of(b"");
+        self.call(deadline, async |client, budget| {
+            client.probe(budget, &empty).await
+        })?;
+        Ok("options")
+    }
+
+    /// The URL under which a browser can read the object; no network.
+    pub fn direct_url(&self, key: &Key) -> Result<String> {
+        link::direct_url(&self.config, key)
+    }
+
+    /// Whether this process has read or stored an object here. Before that, "no such object" may as
+    /// well mean a wrong Bucket or Prefix.
+    pub fn is_proven(&self) -> bool {
+        self.local().is_proven()
+    }
+
+    /// Takes the oldest message for the log out of the queue.
+    pub fn next_message(&self) -> Option<Message> {
+        self.local().next_message()
+    }
+
+    /// Closes the connections of this process; the next call makes new ones.
+    pub fn disconnect(&self) {
+        self.local().disconnect();
+    }
+
+    fn call<T>(
+        &self,
+        deadline: Option<Duration>,
+        work: impl AsyncFnOnce(&Client, &Budget) -> Result<T>,
+    ) -> Result<T> {
+        let deadline = deadline.unwrap_or(self.config.deadline);
+        self.local().call(&self.config, deadline, work)
+    }
+
+    fn local(&self) -> &Local {
+        self.local.get(Local::new)
+    }
+}
+
+/// What is to be stored.
+struct Object<'a> {
+    key: &'a Key,
+    content: &'a [u8],
+    content_type: &'a str,
+}
+
+impl Object<'_> {
+    async fn put(&self, client: &Client, budget: &Budget, condition: bool) -> Result<Put> {
+        let Object {
+            key,
+            content,
+            content_type,
+        } = self;
+        client
+            .put(
+                budget,
+                key,
+                content,
+                content_type,
+                disposition(content_type),
+                condition,
+            )
+            .await
+    }
+
+    /// PUT whatever is there.
+    async fn put_over(&self, client: &Client, budget: &Budget) -> Result<()> {
+        match self.put(client, budget, false).await? {
+            Put::Stored => Ok(()),
+            Put::ConditionRefused(error) => Err(error),
+            Put::Exists => Err(Error::new(Code::Internal, "a condition failed that was not sent")),
+        }
+    }
+}
+
+/// Reads and drops: only the digest matters.
+struct Discard;
+
+impl Output for Discard {
+    fn reserve(&mut self, _size: usize) -> bool {
+        true
+    }
+
+    fn write(&mut self, _offset: usize, _piece: &[u8]) {}
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! The Content-Type that an object is stored with.
+
+use crate::error::quoted;
+
+const DEFAULT: &str = "application/octet-stream";
+const LONGEST: usize = 255;
+
+/// The type as a header value, and a warning where the one given can't be sent. It comes from
+/// e-mails of strangers, so a bad one must not keep their attachment from being stored.
+pub(super) fn header_value(given: Option<&str>) -> (String, Option<String>) {
+    let given = given.unwrap_or_default();
+    let trimmed = given.trim_matches([' ', '\t']);
+    if trimmed.is_empty() {
+        return (DEFAULT.to_owned(), None);
+    }
+    let sendable = trimmed.len() <= LONGEST
+        && trimmed.bytes().all(|c| (b' '..=b'~').contains(&c))
+        && trimmed.contains('/');
+    if sendable {
+        // A signature covers single blanks only.
+        return (
+            trimmed
+                .split(' ')
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+                .join(" "),
+            None,
+        );
+    }
+    let warning = format!(
+        "Content-Type {} ({} bytes) can't be sent: a type like text/plain is allowed, printable ASCII, at most {LONGEST} bytes; stored as {DEFAULT}",
+        quoted(given),
+        given.len(),
+    );
+    (DEFAULT.to_owned(), Some(warning))
+}
+
+/// `attachment` for a type that a browser would run, or that RT serves as a download only: whoever
+/// follows a link to the object must not run a stranger's code.
+pub(super) fn disposition(content_type: &str) -> Option<&'static str> {
+    let essence = content_type
+        .split([';', ','])
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    let active = essence.ends_with("xml")
+        || essence.ends_with("html")
+        || ["javascript", "ecmascript", "vbscript", "flash"]
+            .iter()
+            .any(|word| essence.contains(word))
+        || ["application/pdf", "text/xsl", "multipart/x-mixed-replace"].contains(&essence.as_str());
+    active.then_some("attachment")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_that_can_be_sent() {
+        for (given, sent) in [
+            (None, DEFAULT),
+            (Some(""), DEFAULT),
+            (Some("image/png"), "image/png"),
+            (
+                Some(" text/plain;  charset=\"utf-8\" "),
+                "text/plain; charset=\"utf-8\"",
+            ),
+        ] {
+            assert_eq!(header_value(given), (sent.to_owned(), None));
+        }
+    }
+
+    #[test]
+    fn types_that_can_not_be_sent_are_warned_about() {
+        let long = format!("text/{}", "x".repeat(10_000));
+        for given in [
+            "text/plain\r\nx-amz-acl: public-read",
+            "text/plän",
+            "plain",
+            &long,
+        ] {
+            let (sent, warning) = header_value(Some(given));
+            assert_eq!(sent, DEFAULT);
+            let warning = warning.unwrap();
+            assert!(
+                warning.contains("at most 255 bytes") && warning.len() < 400,
+                "{warning}"
+            );
+            assert!(!warning.contains('\r'));
+        }
+    }
+
+    #[test]
+    fn what_a_browser_runs_is_a_download() {
+        for active in [
+            "text/html",
+            "TEXT/HTML; charset=x",
+            "application/xhtml+xml",
+            "text/xml",
+            "image/svg+xml",
+            "text/javascript",
+            "application/pdf",
+        ] {
+            assert_eq!(disposition(active), Some("attachment"), "{active}");
+        }
+        for passive in ["image/png", "text/plain", "application/octet-stream"] {
+            assert_eq!(disposition(passive), None, "{passive}");
+        }
+    }
+}
