@@ -48,8 +48,9 @@ sub _KindOfPage {
     my @rest = map { _Path($_) } grep { !$page || $_ != $page } eval { $request->callers };
 
     $self->{rest} = $path =~ m{^/REST/1\.0/};
-    return 'file'    if $path =~ $FILE || ( $self->{rest} && grep { $_ =~ $REST_FILE } @rest );
-    return 'display' if grep {m{/Show[^/]*\z}} @rest;
+    return 'file'    if $path =~ $FILE;
+    return 'file'    if $self->{rest} && eval { $request->notes('raw-content') } && grep { $_ =~ $REST_FILE } @rest;
+    return 'display' if grep                                                             {m{/Show[^/]*\z}} @rest;
     return 'caught'  if $self->_IsCaught;
     return 'page';
 }

@@ -42,29 +42,46 @@ sub Answer {
 # What a user can name, and an administrator can find in the log
 sub _Reference { return sprintf '%08X', ( int rand 2**32 ) ^ ( $$ << 12 & 0xffff_ffff ) }
 
+# Ends the request with RT's error page. Not RT's Abort: within a form the page would go into a buffer that Mason throws
+# away, and the header's component would allow caches to keep it.
 sub _ErrorPage {
     my ( $caller, $code, $sentence ) = @_;
     no warnings 'once';
     my ( $m, $r ) = ( $HTML::Mason::Commands::m, $HTML::Mason::Commands::r );
-
-    $m->clear_buffer;
+    my $status  = "$code " . HTTP::Status::status_message($code);
     my $headers = $r->headers_out;
+    $m->autoflush(0);
+    $m->clear_buffer;
     delete $headers->{$_} for @FILE_HEADERS;
+
+    my $page;
+    if ( $caller->IsREST ) {
+        $r->content_type('text/plain; charset=utf-8');
+        $page = "RT/$RT::VERSION $status\n\n# $sentence\n";    # its clients read the first line
+    }
+    else {
+        $page = _Render( $m, $r, $code, $sentence );
+    }
+    delete $headers->{Expires};
+    $headers->{Status}          = $status;
     $headers->{'Cache-Control'} = 'no-store';
     $headers->{'Retry-After'}   = LATER if $code == 503;
-
-    if ( $caller->IsREST ) {
-
-        # Its clients read the first line
-        my $status = "$code " . HTTP::Status::status_message($code);
-        $headers->{Status} = $status;
-        $r->content_type('text/plain; charset=utf-8');
-        $m->out("RT/$RT::VERSION $status\n\n# $sentence\n");
-        $m->abort;
-    }
-    $r->content_type('text/html; charset=utf-8');
-    HTML::Mason::Commands::Abort( $sentence, Code => $code );
+    $m->clear_buffer;
+    $m->out_method->($page);
+    $m->abort;
     return;
+}
+
+sub _Render {
+    my ( $m, $r, $code, $sentence ) = @_;
+    my $session = \%HTML::Mason::Commands::session;
+    my ( $component, $type ) = @$session{qw(ErrorDocument ErrorDocumentType)};    # set by feeds
+    ( $component, $type ) = ( '/Elements/Error', 'text/html; charset=utf-8' ) if !$component || !$type;
+    $r->content_type($type);
+    my $page = '';
+    eval { $m->comp( { store => \$page }, $component, Why => $sentence, Code => $code ); 1 }
+        or RT->Logger->debug("The error page has ended: $@");                     # RT's does, with an abort
+    return length $page ? $page : $sentence;
 }
 
 1;
