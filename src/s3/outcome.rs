@@ -106,11 +106,14 @@ fn classify(status: u16, s3_code: Option<&str>) -> (Code, Retry) {
         (_, Some("XAmzContentSHA256Mismatch" | "BadDigest" | "InvalidDigest" | "IncompleteBody")) => {
             (Code::Network, Retry::Backoff)
         }
+        (_, Some("BucketAlreadyExists")) => (Code::Denied, Retry::Never),
+        (_, Some("BucketAlreadyOwnedByYou")) => (Code::Server, Retry::Never),
         (_, Some("OperationAborted" | "ConditionalRequestConflict")) => (Code::Server, Retry::Backoff),
         (
             _,
             Some(
-                "PermanentRedirect"
+                "InvalidBucketName"
+                | "PermanentRedirect"
                 | "TemporaryRedirect"
                 | "AuthorizationHeaderMalformed"
                 | "IllegalLocationConstraintException",
@@ -154,6 +157,8 @@ fn advice(s3_code: &str) -> Option<&'static str> {
         "SignatureDoesNotMatch" => "check the option SecretAccessKey",
         "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => "check the option SessionToken",
         "NoSuchBucket" => "check the options Bucket, Host and Region, and whose account the keys belong to",
+        "BucketAlreadyExists" => "the bucket belongs to another account: choose another name for the option Bucket",
+        "InvalidBucketName" => "check the option Bucket",
         "InvalidObjectState" => "the object is archived: restore it in S3 before it can be read",
         "AccessDenied" => "the keys lack a right; S3 says this also of an object that is not there, to keys without the right s3:ListBucket",
         "KMS.DisabledException" | "KMS.NotFoundException" | "KMSKeyDisabled" => "the encryption key can't be used: see AWS KMS",

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -27,6 +27,14 @@ impl Resolver {
     pub(super) async fn lookup(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        // RFC 6761, section 6.3; it lets virtual-host addressing work with a server on this machine.
+        if host.ends_with(".localhost") {
+            let loopback = [
+                IpAddr::from(Ipv4Addr::LOCALHOST),
+                IpAddr::from(Ipv6Addr::LOCALHOST),
+            ];
+            return Ok(loopback.map(|address| SocketAddr::new(address, port)).to_vec());
         }
         let mut answer = self.join_or_start(host, port)?;
         let answer = match answer.wait_for(Option::is_some).await {

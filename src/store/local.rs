@@ -92,6 +92,11 @@ impl Local {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.engine.lock().is_ok_and(|engine| engine.is_none())
+    }
+
     fn turn(&self, deadline: Duration) -> Result<MutexGuard<'_, Option<Engine>>> {
         let start = Instant::now();
         loop {
