@@ -120,6 +120,10 @@ sub _Recipients {
     my ($action) = @_;
     my @lists    = map  { $action->{$_} } qw(To Cc Bcc PseudoTo);
     my @found    = grep { defined && length } map { ref ? @$_ : $_ } grep {defined} @lists;
+    if ( !@found ) {    # a forward keeps them in its transaction until the mail is complete
+        my $transaction = eval { $action->TransactionObj };
+        @found = $transaction->Data if $transaction && ( $transaction->Type // '' ) =~ /^Forward/;
+    }
     if ( !@found ) {
         @found = eval {
             my $head = $action->TemplateObj->MIMEObj->head;
