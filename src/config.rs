@@ -145,7 +145,7 @@ fn parse_bucket(value: Option<&str>) -> Result<String> {
         )),
         Some(name)
             if name.len() <= 255
-                && name.trim_matches('.') != ""
+                && !name.trim_matches('.').is_empty()
                 && name
                     .bytes()
                     .all(|c| c.is_ascii_alphanumeric() || b".-_".contains(&c)) =>

@@ -1,6 +1,8 @@
 use super::*;
 
-fn parse(given: &[(&str, &str)]) -> (Config, Vec<Mistake>) {
+type Given<'a> = &'a [(&'a str, &'a str)];
+
+fn parse(given: Given<'_>) -> (Config, Vec<Mistake>) {
     let minimal = [
         ("Bucket", "files"),
         ("AccessKeyId", "ID"),
@@ -12,7 +14,7 @@ fn parse(given: &[(&str, &str)]) -> (Config, Vec<Mistake>) {
     Config::parse(minimal.chain(given.iter().copied())).unwrap()
 }
 
-fn refused(given: &[(&str, &str)]) -> String {
+fn refused(given: Given<'_>) -> String {
     let error = Config::parse(given.iter().copied()).unwrap_err();
     assert_eq!(error.code(), Code::Config);
     error.message().to_owned()
@@ -37,7 +39,7 @@ fn no_request_can_be_formed() {
     let secret = ("SecretAccessKey", "TOPSECRET");
     let id = ("AccessKeyId", "ID");
     let bucket = ("Bucket", "files");
-    let table: &[(&[(&str, &str)], &str)] = &[
+    let table: &[(Given<'_>, &str)] = &[
         (&[id, secret], "option Bucket is missing"),
         (&[id, secret, ("Bucket", "")], "option Bucket is missing"),
         (
@@ -79,7 +81,7 @@ fn no_request_can_be_formed() {
 /// Options, what is logged, and whether writing is refused.
 #[test]
 fn every_other_mistake_leaves_reading_as_it_is() {
-    let table: &[(&[(&str, &str)], &str, bool)] = &[
+    let table: &[(Given<'_>, &str, bool)] = &[
         (
             &[("Regoin", "x")],
             "unknown option 'Regoin': did you mean Region?",

@@ -11,7 +11,10 @@ use tokio::sync::watch;
 
 use crate::process::spawn_without_signals;
 
+type Name = (String, u16);
 type Answer = Option<Result<Vec<SocketAddr>, String>>;
+
+type UnderWay = HashMap<Name, watch::Receiver<Answer>>;
 
 /// The look-ups under way in this process.
 ///
@@ -19,7 +22,7 @@ type Answer = Option<Result<Vec<SocketAddr>, String>>;
 /// threads don't pile up during an outage.
 #[derive(Clone, Default)]
 pub(super) struct Resolver {
-    under_way: Arc<Mutex<HashMap<(String, u16), watch::Receiver<Answer>>>>,
+    under_way: Arc<Mutex<UnderWay>>,
 }
 
 impl Resolver {
