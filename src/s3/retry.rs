@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::outcome::{Failure, Retry};
+use crate::error::Code;
 
 /// Pause before the second attempt, at most; it doubles with every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -76,13 +77,18 @@ pub(super) async fn run<T>(
     mut attempt: impl AsyncFnMut(bool) -> Result<T, Failure>,
 ) -> Result<T, GivenUp> {
     let mut attempts = 0;
+    let mut before: Option<String> = None;
     loop {
-        let failure = match attempt(fresh).await {
+        let mut failure = match attempt(fresh).await {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
+        if let Some(text) = before.filter(|_| failure.code == Code::Timeout) {
+            failure.text = format!("{}; before that: {text}", failure.text);
+        }
         if failure.retry == Retry::AtOnce && !fresh {
             fresh = true;
+            before = None;
             continue;
         }
         attempts += 1;
@@ -90,6 +96,7 @@ pub(super) async fn run<T>(
         if failure.retry == Retry::Never || attempts > budget.retries || pause >= budget.left() {
             return Err(GivenUp { failure, attempts });
         }
+        before = Some(failure.text);
         tokio::time::sleep(pause).await;
         fresh = false;
     }
@@ -117,7 +124,6 @@ fn random_fraction() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Code;
 
     fn run_with(budget: &Budget, failures: Vec<Failure>) -> (Result<(), GivenUp>, Vec<bool>) {
         let runtime = tokio::runtime::Builder::new_current_thread()

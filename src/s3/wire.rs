@@ -11,7 +11,7 @@ use futures::Stream;
 use hyper::body::{Bytes, HttpBody};
 use hyper::http::header::{HeaderName, HeaderValue, CONTENT_LENGTH};
 use hyper::http::HeaderMap;
-use hyper::{Body, Request, Response};
+use hyper::{Body, Request, Response, StatusCode};
 use rusoto_core::request::{DispatchSignedRequestFuture, HttpDispatchError, HttpResponse};
 use rusoto_core::signature::{SignedRequest, SignedRequestPayload};
 use rusoto_core::{ByteStream, DispatchSignedRequest};
@@ -85,7 +85,15 @@ impl Exchange {
             connections: Arc::clone(&self.connections),
         };
         let answer = Response::from_parts(head, body);
-        if answer.status().is_success() {
+        let status = answer.status();
+        // No part of an object was asked for.
+        if status == StatusCode::PARTIAL_CONTENT {
+            let text = "the answer is a part of the object, which was not asked for";
+            Err(Failure {
+                status: Some(206),
+                ..Failure::new(Code::Server, Retry::Backoff, text)
+            })
+        } else if status.is_success() {
             self.success(answer)
         } else {
             Err(failure(answer).await)

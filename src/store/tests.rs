@@ -269,6 +269,12 @@ fn broken_and_senseless_answers_are_tried_again() {
         b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: abc\r\n\r\n".to_vec(),
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_vec(),
         b"HTTP/1.1 200 OK\r\nETag: \"\xe4\"\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        b"HTTP/1.1 206 Partial Content\r\nETag: \"1\"\r\nContent-Length: 1\r\n\r\nx".to_vec(),
+        answer(
+            200,
+            &format!("ETag: \"1\"\r\nx-long: {}\r\n", "x".repeat(1_000_000)),
+            b"",
+        ),
         b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),
         b"".to_vec(),
         truncated,
@@ -559,6 +565,63 @@ fn a_server_that_does_not_answer_is_given_up() {
             );
         }
     }
+}
+
+#[test]
+fn retries_are_attempts_after_the_first() {
+    for (retries, attempts) in [("0", 1), ("2", 3)] {
+        let server = Server::with(|_, _| Some(error(500, "InternalError")));
+        let store = open(&server, &[("Retries", retries)]);
+        let failed = get(&store, &Key::of(b"x")).unwrap_err();
+        assert_eq!(failed.code(), Code::Server);
+        assert_eq!(server.methods().len(), attempts);
+    }
+}
+
+/// The connection is made, but TLS never begins.
+#[test]
+fn connecting_is_bounded_and_tls_is_part_of_it() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("https://{}", silent.local_addr().unwrap());
+    let (server, _) = scripted(vec![]);
+    let store = open(
+        &server,
+        &[
+            ("Host", host.as_str()),
+            ("ConnectTimeout", "0.3"),
+            ("Retries", "0"),
+        ],
+    );
+    let start = Instant::now();
+    let failed = get(&store, &Key::of(b"x")).unwrap_err();
+    assert_eq!(failed.code(), Code::Timeout, "{failed}");
+    assert!(failed.message().contains("within 0.3 s"), "{failed}");
+    assert!(
+        (0.3..0.8).contains(&start.elapsed().as_secs_f64()),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn the_last_message_says_what_came_before_the_deadline() {
+    let server = Server::with({
+        let mut first = true;
+        move |_, _| {
+            if std::mem::take(&mut first) {
+                return Some(error(500, "InternalError"));
+            }
+            std::thread::sleep(Duration::from_secs(5));
+            None
+        }
+    });
+    let store = open(&server, &[("Deadline", "0.8")]);
+    let failed = get(&store, &Key::of(b"x")).unwrap_err();
+    assert_eq!(failed.code(), Code::Timeout);
+    assert!(
+        failed.message().contains("before that: InternalError"),
+        "{failed}"
+    );
 }
 
 #[test]
