@@ -6,6 +6,7 @@
 //! written, [`Config::check_writable`] refuses.
 
 mod endpoint;
+mod host;
 mod options;
 mod secret;
 

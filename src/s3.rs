@@ -9,11 +9,13 @@ mod progress;
 mod resolve;
 mod retry;
 mod sign;
+mod transfer;
 mod wire;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub(crate) use client::LARGEST_OBJECT;
-pub use client::{Client, Head, Output, Put};
+pub use client::{Client, Head, Put};
 pub use retry::Budget;
+pub use transfer::Output;
+pub(crate) use transfer::LARGEST_OBJECT;

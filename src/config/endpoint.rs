@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use percent_encoding::{utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
 
+use super::host::{
+    is_aws, is_dns_safe, is_dns_safe_label, parse_host, region_of_host, regional_host, AWS, DEFAULT_REGION,
+};
 use super::options::Options;
-use crate::error::{quoted, Code, Error, Result};
+use crate::error::{quoted, Result};
 
-/// S3's own endpoint, which knows every bucket of every region of the `aws` partition.
-const AWS: &str = "s3.amazonaws.com";
-const DEFAULT_REGION: &str = "us-east-1";
 const STYLES: &str = "'auto', 'path' or 'virtual'";
 
 /// RFC 3986's unreserved characters and the slash stay; SigV4 wants the same.
@@ -126,63 +126,6 @@ impl Endpoint {
     }
 }
 
-/// `host`, `host:port`, or either with `http://` or `https://` before it and a slash behind.
-fn parse_host(given: &str) -> Result<(bool, String, Option<u16>)> {
-    let refuse = |what: &str| {
-        // A password in a URL must not reach the log.
-        let shown = match given.rsplit_once('@') {
-            Some((_, host)) => format!("'***@{host}'"),
-            None => quoted(given),
-        };
-        Err(Error::new(
-            Code::Config,
-            format!("option Host: {shown} {what}: allowed is host, host:port, or a URL http://host[:port] or https://host[:port]"),
-        ))
-    };
-    let lower = given.to_ascii_lowercase();
-    let (https, rest) = match lower.split_once("://") {
-        None => (true, lower.as_str()),
-        Some(("https", rest)) => (true, rest),
-        Some(("http", rest)) => (false, rest),
-        Some(_) => return refuse("has a scheme that is neither http nor https"),
-    };
-    if rest.contains('@') {
-        return refuse("has a user name or password in it");
-    }
-    if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return refuse("has a blank in it");
-    }
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if rest.contains(['/', '?', '#', '\\']) {
-        return refuse("has a path in it");
-    }
-    let (name, port) = match rest.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => match port.parse::<u16>() {
-            Ok(port) if port > 0 => (name, Some(port)),
-            _ => return refuse("has a port that is not a number from 1 to 65535"),
-        },
-        _ => (rest, None),
-    };
-    if !is_host(name) {
-        return refuse("is not a host name or address");
-    }
-    Ok((https, name.to_owned(), port))
-}
-
-fn is_host(name: &str) -> bool {
-    if let Some(inner) = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        return inner.parse::<std::net::Ipv6Addr>().is_ok();
-    }
-    let label_ok = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
-    };
-    name.len() <= 253 && name.strip_suffix('.').unwrap_or(name).split('.').all(label_ok)
-}
-
 fn parse_region(options: &mut Options<'_>, host: &str) -> Option<String> {
     let from_host = region_of_host(host);
     let Some(given) = options.text("Region") else {
@@ -203,44 +146,6 @@ fn parse_region(options: &mut Options<'_>, host: &str) -> Option<String> {
         &default,
     );
     from_host
-}
-
-/// The region that a provider writes into its host names.
-fn region_of_host(host: &str) -> Option<String> {
-    // https://docs.aws.amazon.com/general/latest/gr/s3.html; Cloudflare R2 signs for "auto".
-    if host.ends_with(".r2.cloudflarestorage.com") {
-        return Some("auto".to_owned());
-    }
-    let labels: Vec<&str> = host.split('.').collect();
-    let provider = [
-        "amazonaws.com",
-        "amazonaws.com.cn",
-        "backblazeb2.com",
-        "wasabisys.com",
-    ]
-    .into_iter()
-    .find(|provider| host.ends_with(&format!(".{provider}")))?;
-    let before = &labels[..labels.len() - provider.split('.').count()];
-    let region = match before {
-        // s3-eu-west-1: the form before 2019
-        [.., last] if last.starts_with("s3-") && !last.starts_with("s3-fips") => last.strip_prefix("s3-")?,
-        ["s3" | "s3-fips", region] => region,
-        ["s3" | "s3-fips", "dualstack", region] => region,
-        _ => return None,
-    };
-    (region != "external-1" && !region.starts_with("accesspoint")).then(|| region.to_owned())
-}
-
-fn regional_host(region: &str) -> String {
-    match region {
-        DEFAULT_REGION => AWS.to_owned(),
-        region if region.starts_with("cn-") => format!("s3.{region}.amazonaws.com.cn"),
-        region => format!("s3.{region}.amazonaws.com"),
-    }
-}
-
-fn is_aws(host: &str) -> bool {
-    host == AWS || host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
 }
 
 fn parse_style(options: &mut Options<'_>, host: &str, bucket: &str) -> AddressingStyle {
@@ -268,21 +173,6 @@ fn parse_style(options: &mut Options<'_>, host: &str, bucket: &str) -> Addressin
             automatic
         }
     }
-}
-
-/// Whether the bucket's name can be one label of a host name: no dots, for the wildcard
-/// certificates of S3 cover one label only.
-fn is_dns_safe(bucket: &str) -> bool {
-    (3..=63).contains(&bucket.len()) && is_dns_safe_label(bucket)
-}
-
-fn is_dns_safe_label(label: &str) -> bool {
-    !label.is_empty()
-        && label
-            .bytes()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
-        && !label.starts_with('-')
-        && !label.ends_with('-')
 }
 
 #[cfg(test)]

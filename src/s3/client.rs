@@ -4,37 +4,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::{select, Either};
-use futures::StreamExt;
-use hyper::body::Bytes;
-use rusoto_core::{ByteStream, Client as Dispatcher, Region, RusotoError};
+use rusoto_core::{Client as Dispatcher, Region, RusotoError};
 use rusoto_s3::{
     AbortMultipartUploadRequest, CreateBucketConfiguration, CreateBucketRequest,
-    CreateMultipartUploadRequest, DeleteObjectRequest, GetObjectOutput, GetObjectRequest, HeadObjectRequest,
-    PutObjectRequest, S3Client, S3,
+    CreateMultipartUploadRequest, DeleteObjectRequest, GetObjectRequest, HeadObjectRequest, PutObjectRequest,
+    S3Client, S3,
 };
-use tokio::sync::mpsc;
 
 use super::connection::Connections;
 use super::outcome::{Failure, Retry};
 use super::retry::{self, Budget, GivenUp};
+use super::transfer::{body_of, receive, Output};
 use super::wire::{Exchange, Learned, Wire};
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
-use crate::key::{Hasher, Key};
-
-/// How much of a content is copied at once for the connection: never the whole, and never the
-/// caller's memory, for a connection may outlive the call.
-const CHUNK: usize = 256 * 1024;
-/// S3's bound for one PUT.
-pub(crate) const LARGEST_OBJECT: u64 = 5 * 1024 * 1024 * 1024;
-
-/// Where a content that is read goes.
-pub trait Output {
-    /// Makes room for `size` bytes in all, like realloc; false if there is none.
-    fn reserve(&mut self, size: usize) -> bool;
-    /// Takes the bytes at this offset, within the room.
-    fn write(&mut self, offset: usize, piece: &[u8]);
-}
+use crate::key::Key;
 
 /// What came of a PUT.
 #[derive(Debug, PartialEq, Eq)]
@@ -118,7 +102,7 @@ impl Client {
                 };
                 let stored = answer.map_err(|error| exchange.failure(error))?;
                 match stored.e_tag.as_deref() {
-                    None | Some("") => Err(not_s3s("success without an ETag")),
+                    None | Some("") => Err(Failure::not_s3s("success without an ETag")),
                     Some(_) => Ok(()),
                 }
             })
@@ -163,7 +147,9 @@ impl Client {
                         size,
                         checksum: exchange.checksum(),
                     }),
-                    _ => Err(not_s3s("an answer to HEAD without ETag or Content-Length")),
+                    _ => Err(Failure::not_s3s(
+                        "an answer to HEAD without ETag or Content-Length",
+                    )),
                 }
             })
             .await
@@ -195,7 +181,7 @@ impl Client {
                     .await
                     .map_err(|error| exchange.failure(error))?;
                 if object.e_tag.is_none() {
-                    return Err(not_s3s("an answer to GET without an ETag"));
+                    return Err(Failure::not_s3s("an answer to GET without an ETag"));
                 }
                 receive(budget, key, object, output).await
             })
@@ -297,7 +283,7 @@ impl Client {
                         .map_err(|error| exchange.failure(error))?;
                     upload
                         .upload_id
-                        .ok_or_else(|| not_s3s("an upload without an UploadId"))
+                        .ok_or_else(|| Failure::not_s3s("an upload without an UploadId"))
                 },
             )
             .await
@@ -377,12 +363,18 @@ impl Client {
             1 => "1 attempt".to_owned(),
             more => format!("{more} attempts"),
         };
+        let hint = match (operation, failure.s3_code.as_deref()) {
+            ("GET", Some("AccessDenied")) => {
+                "; S3 says this also of an object that is not there, to keys without the right s3:ListBucket"
+            }
+            _ => "",
+        };
         let seconds = budget.elapsed().as_secs_f32();
         let request = failure
             .request_id
             .map_or(String::new(), |id| format!(", request {id}"));
         let text = format!(
-            "{operation} {object}bucket {bucket} at {host}: {} [{}: {status}{attempts} in {seconds:.1} s{request}]",
+            "{operation} {object}bucket {bucket} at {host}: {}{hint} [{}: {status}{attempts} in {seconds:.1} s{request}]",
             failure.text,
             failure.code.name(),
         );
@@ -394,7 +386,9 @@ impl Exchange {
     /// What failed, as the wire has classified it.
     fn failure<E: std::fmt::Debug>(&self, error: RusotoError<E>) -> Failure {
         self.learned().failure.take().unwrap_or_else(|| match error {
-            RusotoError::ParseError(_) | RusotoError::Unknown(_) => not_s3s("an answer that can't be parsed"),
+            RusotoError::ParseError(_) | RusotoError::Unknown(_) => {
+                Failure::not_s3s("an answer that can't be parsed")
+            }
             _ => Failure::new(Code::Internal, Retry::Never, "the request could not be made"),
         })
     }
@@ -424,97 +418,7 @@ fn is_refusal(failure: &Failure) -> bool {
     failure.code == Code::Server && matches!(failure.status, Some(400 | 405 | 415 | 422 | 501))
 }
 
-fn not_s3s(what: &str) -> Failure {
-    Failure::new(
-        Code::Server,
-        Retry::Backoff,
-        format!("the server is not S3's: {what}; check the option Host"),
-    )
-}
-
 fn stall(limit: Duration) -> Failure {
     let text = format!("stalled: less than 1 kB moved within {} s", limit.as_secs_f32());
     Failure::new(Code::Timeout, Retry::Backoff, text)
-}
-
-/// A body for the connection, and the future that fills it from memory that is only borrowed.
-fn body_of(content: &[u8]) -> (ByteStream, impl std::future::Future<Output = ()> + '_) {
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
-    let size = content.len();
-    let stream = futures::stream::poll_fn(move |cx| receiver.poll_recv(cx).map(|piece| piece.map(Ok)));
-    let feed = async move {
-        for piece in content.chunks(CHUNK) {
-            if sender.send(Bytes::copy_from_slice(piece)).await.is_err() {
-                return;
-            }
-        }
-    };
-    (ByteStream::new_with_size(stream, size), feed)
-}
-
-/// Reads the body of an answer to GET.
-async fn receive(
-    budget: &Budget,
-    key: &Key,
-    object: GetObjectOutput,
-    output: &mut dyn Output,
-) -> std::result::Result<u64, Failure> {
-    let told = object
-        .content_length
-        .and_then(|length| u64::try_from(length).ok());
-    let mut room = 0;
-    if let Some(size) = told {
-        budget.allow_for(size);
-        make_room(output, size, &mut room)?;
-    }
-    let mut body = object.body.ok_or_else(|| not_s3s("no body"))?;
-    let mut hasher = Hasher::default();
-    let mut size = 0u64;
-    while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|error| {
-            let of = told.map_or(String::new(), |told| format!(" of {told}"));
-            let text = format!("the connection broke after {size}{of} bytes of the object: {error}");
-            Failure::new(Code::Network, Retry::Backoff, text)
-        })?;
-        let end = size + piece.len() as u64;
-        if end > room as u64 {
-            // Length not told: room grows by half.
-            make_room(
-                output,
-                end.max(end.saturating_add(room as u64 / 2).min(LARGEST_OBJECT)),
-                &mut room,
-            )?;
-        }
-        hasher.update(&piece);
-        output.write(size as usize, &piece);
-        size = end;
-        budget.allow_for(size);
-    }
-    let found = hasher.finish();
-    if found == *key {
-        return Ok(size);
-    }
-    let text =
-        format!("the object is damaged: its {size} bytes have the SHA-256 {found}, not that of its key");
-    Err(Failure::new(Code::Corrupt, Retry::Never, text))
-}
-
-fn make_room(output: &mut dyn Output, size: u64, room: &mut usize) -> std::result::Result<(), Failure> {
-    let wanted = usize::try_from(size).ok().filter(|_| size <= LARGEST_OBJECT);
-    match wanted {
-        Some(0) => Ok(()),
-        Some(wanted) if output.reserve(wanted) => {
-            *room = wanted;
-            Ok(())
-        }
-        Some(wanted) => {
-            let text = format!("no room for an object of {wanted} bytes");
-            Err(Failure::new(Code::Argument, Retry::Never, text))
-        }
-        None => {
-            let text =
-                format!("an object of {size} bytes is larger than the largest allowed, {LARGEST_OBJECT}");
-            Err(Failure::new(Code::Corrupt, Retry::Never, text))
-        }
-    }
 }

@@ -159,7 +159,7 @@ impl Connections {
             .tls()?
             .connect(&address.host, socket)
             .await
-            .map_err(|error| network(format!("no TLS with {}: {error}", address.authority)))?;
+            .map_err(|error| network(tls_text(&address.authority, &error.to_string())))?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 
@@ -230,6 +230,14 @@ async fn connect_any(addresses: Vec<std::net::SocketAddr>) -> io::Result<TcpStre
 
 fn network(text: String) -> Failure {
     Failure::new(Code::Network, Retry::Backoff, text)
+}
+
+fn tls_text(authority: &str, error: &str) -> String {
+    let advice = match error.contains("certificate verify failed") {
+        true => "; an authority that this machine does not know goes into the option CAFile",
+        false => "",
+    };
+    format!("no TLS with {authority}: {error}{advice}")
 }
 
 fn no_tls(error: native_tls::Error) -> Failure {

@@ -51,6 +51,12 @@ impl Failure {
         Failure::new(error.code(), Retry::Never, error.message())
     }
 
+    /// An answer that no server of S3 gives.
+    pub(super) fn not_s3s(what: &str) -> Self {
+        let text = format!("the server is not S3's: {what}; check the option Host");
+        Failure::new(Code::Server, Retry::Backoff, text)
+    }
+
     /// Classifies an answer that is not 2xx.
     pub(super) fn of_answer(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
         let document = ErrorDocument::parse(body);
@@ -152,16 +158,22 @@ fn describe(document: &ErrorDocument, headers: &HeaderMap) -> String {
 /// What an administrator can do about it.
 fn advice(s3_code: &str) -> Option<&'static str> {
     Some(match s3_code {
-        "RequestTimeTooSkewed" => "this machine's clock and the server's differ by more than 15 minutes: set the clock",
+        "RequestTimeTooSkewed" => {
+            "this machine's clock and the server's differ by more than 15 minutes: set the clock"
+        }
         "InvalidAccessKeyId" => "check the option AccessKeyId",
         "SignatureDoesNotMatch" => "check the option SecretAccessKey",
         "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => "check the option SessionToken",
         "NoSuchBucket" => "check the options Bucket, Host and Region, and whose account the keys belong to",
-        "BucketAlreadyExists" => "the bucket belongs to another account: choose another name for the option Bucket",
+        "BucketAlreadyExists" => {
+            "the bucket belongs to another account: choose another name for the option Bucket"
+        }
         "InvalidBucketName" => "check the option Bucket",
         "InvalidObjectState" => "the object is archived: restore it in S3 before it can be read",
-        "AccessDenied" => "the keys lack a right; S3 says this also of an object that is not there, to keys without the right s3:ListBucket",
-        "KMS.DisabledException" | "KMS.NotFoundException" | "KMSKeyDisabled" => "the encryption key can't be used: see AWS KMS",
+        "AccessDenied" => "the keys lack a right",
+        "KMS.DisabledException" | "KMS.NotFoundException" | "KMSKeyDisabled" => {
+            "the encryption key can't be used: see AWS KMS"
+        }
         _ => return None,
     })
 }
