@@ -89,16 +89,17 @@ sub wait_for {
 
 =head2 stop $pid
 
-Ends a child that C<spawn> started: SIGTERM, and SIGKILL for its whole group if that is of no avail.
+Ends a child that C<spawn> started with SIGTERM, or after 5 s SIGKILL, and then whatever it left behind in its process
+group: a server that is told to end while it starts forgets its workers.
 
 =cut
 
 sub stop {
     my $pid = shift;
     kill TERM => $pid;
-    return if wait_for( $pid, 5 );
+    my $ended = wait_for( $pid, 5 );
     kill KILL => -$pid;
-    waitpid $pid, 0;
+    waitpid $pid, 0 unless $ended;
     return;
 }
 

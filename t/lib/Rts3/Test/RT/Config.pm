@@ -70,8 +70,8 @@ sub _witness {
     my $meta  = RT->Config->Meta('ExternalStorage');
     my $check = $meta->{PostLoadCheck};
     $meta->{PostLoadCheck} = sub {
-        my %seen = map { $_ => 1 } @INC;
-        unshift @INC, grep { !$seen{$_} } @{ $witness->{dirs} };
+        my %ours = map { $_ => 1 } @{ $witness->{dirs} };
+        @INC = ( @{ $witness->{dirs} }, grep { !$ours{$_} } @INC );
         $check->(@_);
         my $type   = ( RT->Config->Get('ExternalStorage') || {} )->{Type} || '';
         my $loaded = $INC{ $witness->{file} } || '-';

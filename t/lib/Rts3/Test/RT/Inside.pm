@@ -9,6 +9,7 @@ use Storable ();
 
 use RT::Attachments;
 use RT::CustomField;
+use RT::I18N;
 use RT::Interface::Email;
 use RT::ObjectCustomFieldValue;
 use RT::Queue;
@@ -185,6 +186,7 @@ sub _message {
             ( defined $part->{id}      ? ( Id       => $part->{id} )                              : () ),
         );
     }
+    RT::I18N::SetMIMEEntityToUTF8($entity);    # as RT does with what comes by mail and by web
     return $entity;
 }
 
