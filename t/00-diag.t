@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use Config;
+use File::Basename qw(dirname);
 use Test::More;
 
 my $native = 'RT::ExternalStorage::AmazonS3::Native';
@@ -14,6 +15,7 @@ show( 'Perl',          sprintf '%vd, %s', $^V, $Config{usethreads} ? 'threaded' 
 show( 'FFI::Platypus', version_of('FFI::Platypus') );
 show( 'RT',            rt_version() );
 require_ok($native);
+local $ENV{RTS3_LIBRARY} = dirname(__FILE__) . '/../target/release/librts3.so' if !-e $native->library_path;
 show( 'librts3', library() );
 done_testing;
 

@@ -30,8 +30,9 @@ for my $module ( sort @modules ) {
     is( $own, $version, $module ) if defined $own || $module =~ /\/AmazonS3\.pm$/;
 }
 
-my $library = RT::ExternalStorage::AmazonS3::Native->version;
-is( $library, $version, 'librts3.so' );
+my $native = 'RT::ExternalStorage::AmazonS3::Native';
+local $ENV{RTS3_LIBRARY} = "$project/target/release/librts3.so" if !-e $native->library_path;
+is( scalar $native->version, $version, 'librts3.so' );
 
 done_testing;
 

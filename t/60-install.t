@@ -19,7 +19,7 @@ my $cargo_log = "$tmp/cargo.log";
 
 # Nothing of the caller's environment: no cargo but ours, no RT but the made-up ones.
 delete @ENV{
-    grep {/^(?:RTHOME|RT_LIB|RT_SEARCH|OPENSSL_|PKG_CONFIG|PERL_M[MB]_OPT|CARGO|RTS3_|MAKE|MFLAGS)/}
+    grep {/^(?:RTHOME|RT_LIB|RT_SEARCH|OPENSSL_|PKG_CONFIG|PERL_M[MB]_OPT|CARGO|RTS3_|MAKE|MFLAGS|CI$)/}
         keys %ENV
 };
 my $tools = tools( qw(sh make cc pkg-config rm cp mv chmod mkdir touch true false echo test cat), 'perl' );
