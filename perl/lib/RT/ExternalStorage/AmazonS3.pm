@@ -201,3 +201,328 @@ sub DownloadURLFor {
 RT::Base->_ImportOverlays();
 
 1;
+
+__END__
+
+=encoding utf-8
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3 - keep RT's attachments in Amazon S3, or in any server that speaks its protocol
+
+=head1 SYNOPSIS
+
+    Set(%ExternalStorage,
+        Type            => 'AmazonS3',
+        AccessKeyId     => '...',
+        SecretAccessKey => '...',
+        Bucket          => '...',
+    );
+
+=head1 DESCRIPTION
+
+RT can move large attachments, and binary and image custom field values, out of its database: see
+L<RT::ExternalStorage>. With this backend they go into a bucket of Amazon S3, or of another server with the same
+protocol. Each file is stored under the SHA-256 digest of its content. The same file in ten tickets is therefore one
+object in the bucket, stored once and paid for once.
+
+It takes the place of the module with this name that comes with RT: the configuration and the bucket stay as they are.
+Hashing, signing and the conversation with the server are done by a native library, F<librts3.so>.
+
+B<Nothing in the bucket may be changed or removed> by anyone but RT. The bucket holds the only copy: what is deleted
+there, by hand or by a lifecycle rule, is an attachment that RT can no longer show. What was changed there is noticed,
+since its digest is no longer its name, and not shown either.
+
+B<The account must be kept in funds>, and the bucket within its quota, for what RT stores and for what it reads. When
+the account is closed the attachments are gone.
+
+=head1 SETUP
+
+RT needs a pair of keys for S3 and the name of a bucket.
+
+=over
+
+=item 1.
+
+Sign in to the AWS Management Console, L<https://aws.amazon.com/s3/>, with the account that shall own the files. With
+another server, use its own tool in this step and the next three.
+
+=item 2.
+
+Open B<Security credentials> in the menu under your account's name. Better than the account's own keys are those of an
+IAM user that may do no more than RT needs: C<s3:GetObject>, C<s3:PutObject> and C<s3:DeleteObject> for the bucket's
+objects, C<s3:ListBucket> for the bucket, and C<s3:CreateBucket> if RT is to make it.
+
+=item 3.
+
+Find B<Access keys>.
+
+=item 4.
+
+Choose B<Create access key>.
+
+=item 5.
+
+Put the access key's id and the secret into F<RT_SiteConfig.pm>:
+
+    Set(%ExternalStorage,
+        Type            => 'AmazonS3',
+        AccessKeyId     => '...', # the access key's id between the quotes
+        SecretAccessKey => '...', # the secret access key between the quotes
+        Bucket          => '...',
+    );
+
+=item 6.
+
+Choose a bucket. You can make one yourself in the console; leave I<Block Public Access> on unless you want direct links
+(see L</DIRECT LINKING>). Or let RT make it when it stores the first file. Either way RT must be told its name:
+
+    Set(%ExternalStorage,
+        Type            => 'AmazonS3',
+        AccessKeyId     => '...',
+        SecretAccessKey => '...',
+        Bucket          => '...', # the bucket's name between the quotes
+    );
+
+=item 7.
+
+If the files do not live at C<s3.amazonaws.com>, say where with the option C<Host>; and with C<Region> if the server
+wants another than it has by default:
+
+    Set(%ExternalStorage,
+        Type            => 'AmazonS3',
+        AccessKeyId     => '...',
+        SecretAccessKey => '...',
+        Bucket          => 'attachments',
+        Host            => 'https://s3.example.com:9000',
+        Region          => 'garage',
+    );
+
+=item 8.
+
+Restart the web server, and let RT move what is large, now and then regularly from cron:
+
+    /opt/rt5/sbin/rt-externalize-attachments
+
+It first asks whether the bucket can be written to, and says what is wrong if not.
+
+=back
+
+=head1 CONFIGURATION
+
+Options of C<%ExternalStorage>. Times are in seconds and may have decimals.
+
+=over
+
+=item C<Bucket>
+
+The bucket's name. Required.
+
+=item C<AccessKeyId>, C<SecretAccessKey>
+
+The pair of keys.
+
+=item C<SessionToken>
+
+Belongs to temporary keys. Default: none.
+
+=item C<Host>
+
+The server: C<host>, C<host:port>, or a URL that begins with C<http://> or C<https://>. https if not said. Default:
+C<s3.amazonaws.com>.
+
+=item C<Region>
+
+The region to sign for. Default: what C<Host> says (C<s3.eu-central-1.amazonaws.com>), else C<us-east-1>. A wrong one
+is corrected where the server names the right one.
+
+=item C<AddressingStyle>
+
+Where the bucket's name stands in the address: C<path> (C<https://host/bucket/key>), C<virtual>
+(C<https://bucket.host/key>), or C<auto>. Default: C<auto>, which is virtual with Amazon, unless the bucket's name can't
+be part of a host name, and path with other servers.
+
+=item C<Prefix>
+
+Put before every object's key, for example C<rt/>, if the bucket has other contents too. Default: empty. What was
+stored with one prefix is not found with another.
+
+=item C<CAFile>
+
+A file in PEM format with a certificate authority to trust beside those of the system. Default: none.
+
+=item C<CreateBucket>
+
+C<0> if RT must not make the bucket. Default: C<1>: it is made when the first file is stored and the server says that
+there is no such bucket, and only while RT's database knows of no external file. If it does, a missing bucket was
+deleted, or the keys are those of another account, and you are told so instead.
+
+=item C<ConnectTimeout>
+
+Time to reach the server, including look-up of its name and TLS. Default: 3.
+
+=item C<ReadTimeout>
+
+A transfer that moves less than 1 kB in this time has stalled. Default: 15.
+
+=item C<Deadline>
+
+Time that may pass without success: for all calls of one web request together, elsewhere for each call. Transfers that
+move may go on longer. Default: 10 in a web server, 120 elsewhere. A value given here holds in both.
+
+=item C<Retries>
+
+Attempts after the first, with growing pauses. Default: 4.
+
+=item C<DirectLink>
+
+The kind of direct links: C<public>. Default: C<public>. They are off unless RT's C<$ExternalStorageDirectLink> is on.
+
+=back
+
+An option that does not exist, or has a value that is not allowed, is an error in RT's log which names what is allowed.
+Reading goes on. Where the mistake touches what is written, such as the prefix, nothing is stored until it is mended.
+
+C<%ExternalStorage> can't be changed in RT's web interface, and its System Configuration page does not show the
+secrets. That page shows all environment variables of the web server, though: do not keep secrets there.
+
+=head1 WHAT USERS SEE
+
+RT takes a file that its storage could not give for an empty one. This module does not let it: an attachment that can't
+be read is an error page with status 503 ("please try again", with a reference that is also in the log), or 404 where
+it is missing or damaged for certain. A ticket's history is shown without the text that could not be read. Mail whose
+attachment could not be read is not sent, and the log names ticket and recipients. A command-line tool ends with the
+reason. RT's full-text indexer skips what is missing or damaged.
+
+An attachment that is in external storage can't be encrypted or decrypted in the database: RT would overwrite the
+reference to it.
+
+=head1 DELETING
+
+RT 5.0.8 and later delete files when tickets are shredded. This module deletes an object only after the transaction is
+over, and only if RT's database then has no other attachment or custom field value with that content. It keeps the
+object whenever it can't be sure, for example while F<rt-externalize-attachments> runs on the same machine. Do not
+shred on one machine while that program runs on another.
+
+=head1 DIRECT LINKING
+
+RT can put links to the bucket into its pages, so that browsers fetch attachments and images from S3 and not through
+RT. That saves RT the work and the traffic. For it everything in the bucket must be readable by everybody.
+
+B<Think about privacy and cost before you do this.> For what is read from S3, RT's access control does not exist. The
+only hurdle is that one must know the SHA-256 digest of a file to fetch it; but whoever has got a link can pass it on,
+to the whole world, and you pay for each download. None of this holds for attachments that RT itself delivers: RT
+reads them with its own keys, after it has checked the user's rights.
+
+To make everything in the bucket readable, open the bucket in the S3 console, and the B<Permissions> tab. Allow public
+bucket policies under B<Block public access>, and put this into B<Bucket policy>, with the name of your bucket in the
+place of C<BUCKET>:
+
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "AllowPublicRead",
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "s3:GetObject",
+                "Resource": "arn:aws:s3:::BUCKET/*"
+            }
+        ]
+    }
+
+Then switch direct links on in F<RT_SiteConfig.pm>:
+
+    Set($ExternalStorageDirectLink, 1);
+
+RT still delivers some attachments itself, since a public link could not keep its rules for them: all of them with
+C<$AlwaysDownloadAttachments>; HTML and XML unless C<$TrustHTMLAttachments> is set; SVG, PDF and whatever else a
+browser might run.
+
+=head1 TROUBLESHOOTING
+
+Everything that goes wrong is one line in RT's log: what was tried, on which object in which bucket, the server's
+answer, how often it was tried, and the server's id for the request.
+
+=over
+
+=item Nothing works
+
+Compare each option with what the server has, the bucket's name above all. After a change, restart the web server.
+
+=item C<cannot load the rts3 library>
+
+F<librts3.so> belongs beside F<RT/ExternalStorage/AmazonS3/Native.pm>, or at the path that the environment variable
+C<RTS3_LIBRARY> gives. The Perl module L<FFI::Platypus> is needed, too.
+
+=item C<NoSuchBucket>
+
+The bucket does not exist, or not at this C<Host>. If RT has external files already it is not made anew: ask who
+deleted it, and whose keys these are.
+
+=item C<AccessDenied>, C<SignatureDoesNotMatch>, C<InvalidAccessKeyId>
+
+The keys are wrong, or their user lacks a right: see step 2 of L</SETUP>. A wrong clock spoils signatures, too. For
+direct links the bucket needs the policy above as well.
+
+=item C<PermanentRedirect>, C<AuthorizationHeaderMalformed>
+
+The bucket is in another region: set C<Region>.
+
+=item Links are not to S3
+
+C<$ExternalStorageDirectLink> must be on. RT itself serves those types that L</DIRECT LINKING> names.
+
+=item C<Store>: C<has wide characters>
+
+A program gave characters where bytes are wanted; the content must be encoded first.
+
+=back
+
+=head1 METHODS
+
+RT calls these; see L<RT::ExternalStorage::Backend>.
+
+=over
+
+=item Init
+
+Always returns the object: a backend that can't work says why in RT's log, and whenever it is called. It uses no
+network.
+
+=item Get DIGEST
+
+C<($content)>, or C<(undef, $message)>; in scalar context C<undef> and never the message. If RT itself asks, on behalf
+of a page or a mail, a failure may end the request or throw an exception: see L</WHAT USERS SEE>.
+
+=item Store DIGEST, CONTENT, ATTACHMENT
+
+C<($digest)>, or C<(undef, $message)>.
+
+=item IsWriteable
+
+C<(1)>, or C<(0, $message)>.
+
+=item Delete DIGEST
+
+C<($digest)>, or C<(undef, $message)>.
+
+=item DownloadURLFor OBJECT
+
+A URL, or C<undef> where RT should serve the file itself.
+
+=item Bucket, AccessKeyId, SecretAccessKey
+
+The options' values.
+
+=back
+
+=head1 SEE ALSO
+
+L<RT::ExternalStorage>, L<RT::ExternalStorage::AmazonS3::Native>
+
+=head1 LICENSE
+
+This module is free software under the GNU General Public License, version 2.
+
+=cut

@@ -15,8 +15,8 @@ my $FILE = qr{/(?:Attachment|Attachment/WithHeaders|CustomFieldValue)/dhandler\z
 my $REST_FILE = qr{^/REST/1\.0/Forms/(?:attachment/default|ticket/attachments)\z};
 
 # Subroutines that build mail, beside the methods of RT::Action::SendEmail and of classes derived from it
-my $MAIL =
-    qr{^RT::(?:Template::|Dashboard::Mailer::|Transaction::ContentAsMIME\z|Ticket::Forward|Interface::Email::(?:Send|Forward))};
+my $MAIL = qr{^RT:: (?: Template:: | Dashboard::Mailer:: | Transaction::ContentAsMIME\z | Ticket::Forward
+    | Interface::Email::(?:Send|Forward) )}x;
 
 sub Identify {
     my ($class) = @_;
