@@ -33,6 +33,26 @@ sub text {
     return "$text\n$args{more}\n1;\n";
 }
 
+=head2 environment $dir, %more
+
+The environment of its processes: the caller's without AWS_*, RT_*, HARNESS_* and proxies, and more.
+
+=cut
+
+sub environment {
+    my ( $dir, %more ) = @_;
+    my $foreign = qr/^(?:RT_|AWS_|HARNESS_|PERL5OPT$|GATEWAY_INTERFACE$|(?i:https?|no|all)_proxy$)/;
+    return (
+        ( map { $_ => $ENV{$_} } grep { !/$foreign/ } keys %ENV ),
+        HOME               => "$dir/home",
+        LC_ALL             => 'C.UTF-8',
+        TZ                 => 'UTC',
+        RT_SITE_CONFIG     => "$dir/RT_SiteConfig.pm",
+        RT_SITE_CONFIG_DIR => "$dir/site.d",
+        %more,
+    );
+}
+
 sub _basics {
     my ( $dir, $port ) = @_;
     return <<"END";
