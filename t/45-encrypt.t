@@ -33,8 +33,8 @@ my $rt = Rts3::Test::RT->new(
     },
 );
 $rt->create_ticket( attachments => [ { name => 'a.bin', content => 'a' x 100 } ] );
-my $run = $rt->_run('/usr/sbin/rt-externalize-attachments-5');
-is( $run->{exit}, 0, "RT's externalizer" ) or diag $run->{err};
+my ( $exit, undef, $err ) = $rt->run_script('rt-externalize-attachments-5');
+is( $exit, 0, "RT's externalizer" ) or diag $err;
 my ($external) = grep { $_->{ContentEncoding} eq 'external' } $rt->attachment_rows;
 my ($inside)   = grep { $_->{ContentEncoding} ne 'external' } $rt->attachment_rows;
 ok( $external && $inside, 'an attachment in the bucket, one in the database' );
