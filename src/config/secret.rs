@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// A shorter secret can't be told from ordinary text; S3's have 40 characters.
+const SHORTEST: usize = 6;
+
 /// A secret text; its Debug output is masked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -49,6 +52,7 @@ impl StaticKeys {
         [Some(&self.secret_access_key), self.session_token.as_ref()]
             .into_iter()
             .flatten()
+            .filter(|secret| secret.reveal().len() >= SHORTEST)
             .fold(text.to_owned(), |text, secret| {
                 text.replace(secret.reveal(), "***")
             })
