@@ -99,7 +99,9 @@ sub _Try {
     return (
         undef,
         RT::ExternalStorage::AmazonS3::Error->new(
-                  timeout => 'not tried: earlier failures have used up the '
+                  timeout => 'bucket '
+                . ( $self->Bucket // '' )
+                . ' not asked: earlier failures have used up the '
                 . $time->Seconds( $self->{Deadline} )
                 . ' s (Deadline) of this web request'
         )

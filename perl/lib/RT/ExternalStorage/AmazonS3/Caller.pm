@@ -79,16 +79,15 @@ sub _BuildsMail {
     my $r = $HTML::Mason::Commands::r;
     return 1 if Scalar::Util::blessed($r) && $r->isa('RT::Dashboard::FakeRequest');
 
-    my @subs = @{ $self->{subs} };
-    for my $index ( 0 .. $#subs ) {
-        return 1 if $subs[$index] =~ $MAIL || _IsSendEmail( $subs[$index] );
+    my $mime = 0;
+    for my $sub ( @{ $self->{subs} } ) {    # from the inside out
+        return 1  if $sub =~ $MAIL || _IsSendEmail($sub);
+        $mime = 1 if $sub eq 'RT::Attachment::ContentAsMIME';
 
-        # As part of OriginalContent it puts a message together that is being read, not sent
-        return 1
-            if $subs[$index] eq 'RT::Attachment::ContentAsMIME'
-            && ( $subs[ $index + 1 ] // '' ) !~ /^RT::Attachment::(?:ContentAsMIME|OriginalContent)\z/;
+        # OriginalContent puts a message together that is being read, not sent
+        $mime = 0 if $sub eq 'RT::Attachment::OriginalContent';
     }
-    return 0;
+    return $mime;
 }
 
 sub _IsSendEmail {

@@ -7,12 +7,15 @@ use constant HIDDEN => 'Password not printed';
 
 # Makes RT's System Configuration page show the options without what is secret in them. Loading the configuration from
 # the database puts RT's own metadata back, so this is done at each Init.
+my $Registered;
+
 sub Hide {
     my ($class) = @_;
     my $meta    = RT->Config->Meta('ExternalStorage') or return;
     my $others  = $meta->{Obfuscate};
-    return if $others && $others == \&_Obfuscate;
-    $meta->{Obfuscate} = $others ? sub { return _Obfuscate( $_[0], $others->(@_), $_[2] ) } : \&_Obfuscate;
+    return if $others && $Registered && $others == $Registered;
+    $Registered = $others ? sub { return _Obfuscate( $_[0], $others->(@_), $_[2] ) } : \&_Obfuscate;
+    $meta->{Obfuscate} = $Registered;
     return;
 }
 
