@@ -205,6 +205,18 @@ $rt->set_storage( %storage, Bucket => 'other', CreateBucket => 0 );
 my $other = $rt->call( 'my $s = RT->System->ExternalStorage; [ $s->Get(@_) ]', $kept );
 like( $other->[1], qr/^[^\n]*NoSuchBucket[^\n]*\z/, 'wrong bucket' );
 
+# ---- what the library has to say goes into RT's log
+
+$rt->set_storage(%storage);
+$rt->clear_log;
+open my $object, '>:raw', $s3->object_path( 'att', $kept ) or die $!;
+print {$object} 'lost';
+close $object or die $!;
+is( $rt->call( 'RT->System->ExternalStorage->Store(@_)', $kept, $text ),
+    $kept, 'Store of what is damaged in the bucket' );
+is( $s3->content( 'att', $kept ), $text, '... mends it' );
+like( $rt->log_text, qr/\[warning\]: AmazonS3 external storage: [^\n]*$kept/, '... and RT logs a warning' );
+
 # ---- a site's own changes
 
 my $site = File::Temp->newdir;
