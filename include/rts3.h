@@ -19,8 +19,10 @@
  *
  * Options. Names, values and defaults are those of %ExternalStorage in Request Tracker's
  * configuration (see the manual page RT::ExternalStorage::AmazonS3):
- * Bucket, AccessKeyId, SecretAccessKey, SessionToken, Host, Region, AddressingStyle, Prefix, CAFile,
- * CreateBucket, DirectLink, ConnectTimeout, ReadTimeout, Deadline, Retries. All values are texts.
+ * Bucket, AccessKeyId, SecretAccessKey, SessionToken, Host, Region, AddressingStyle, Prefix,
+ * ServerSideEncryption, SSEKMSKeyId, StorageClass, ExpectedBucketOwner, Checksum, CAFile, Proxy,
+ * CreateBucket, DirectLink, DirectLinkHost, ConnectTimeout, ReadTimeout, Deadline, Retries. All values
+ * are texts. Without Proxy the environment variables https_proxy, http_proxy and no_proxy hold.
  * An option with a mistake does not stop reading where a request can be formed at all; its mistake is
  * a message of level 1 (rts3_next_message), and where it touches what is written, writing fails with
  * RTS3_CONFIG until it is mended.

@@ -8,15 +8,20 @@
 mod endpoint;
 mod host;
 mod options;
+mod proxy;
 mod secret;
+mod written;
 
 use std::time::Duration;
 
 use crate::error::{quoted, Code, Error, Result};
 
+pub(crate) use endpoint::encode_path;
 pub use endpoint::{Address, AddressingStyle, Endpoint};
 pub use options::{names, OPTIONS};
+pub use proxy::Proxy;
 pub use secret::{Secret, StaticKeys};
+pub use written::Written;
 
 use options::Options;
 
@@ -27,15 +32,21 @@ pub struct Config {
     pub bucket: String,
     /// Where the bucket is, and how it is addressed.
     pub endpoint: Endpoint,
+    /// The same in the other addressing style, where that may be tried.
+    pub other_endpoint: Option<Endpoint>,
     /// Keys given as options; none: requests can't be signed.
     pub keys: Option<StaticKeys>,
     /// Put before every object key; may be empty.
     pub prefix: String,
     /// Extra certificate authorities, PEM.
     pub extra_authorities: Option<Vec<u8>>,
+    /// The HTTP proxy to go through.
+    pub proxy: Option<Proxy>,
+    /// What goes with what is written.
+    pub written: Written,
     /// Whether a missing bucket may be made.
     pub create_bucket: bool,
-    /// Whether direct links can be given out.
+    /// Which direct links can be given out, if any.
     pub direct_link: Option<DirectLink>,
     /// To connect: name look-up and TLS included.
     pub connect_timeout: Duration,
@@ -49,10 +60,12 @@ pub struct Config {
 }
 
 /// Kinds of direct link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DirectLink {
-    /// An unsigned URL: the bucket's policy lets anyone read.
+    /// An unsigned URL of the bucket: its policy lets anyone read.
     Public,
+    /// An unsigned URL of another host, such as a CDN: scheme, name and port.
+    PublicAt(String),
 }
 
 /// A mistake in the options that does not stop reading.
@@ -70,6 +83,17 @@ impl Config {
     /// # Errors
     /// [`Code::Config`] where no request can be formed.
     pub fn parse<'a>(given: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(Config, Vec<Mistake>)> {
+        Config::parse_in(given, |name| std::env::var(name).ok())
+    }
+
+    /// As [`Config::parse`], in an environment whose variables `environment` looks up.
+    ///
+    /// # Errors
+    /// [`Code::Config`] where no request can be formed.
+    pub fn parse_in<'a>(
+        given: impl IntoIterator<Item = (&'a str, &'a str)>,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<(Config, Vec<Mistake>)> {
         let mut options = Options::new(given);
         let bucket = parse_bucket(options.raw("Bucket"))?;
         let keys = parse_keys(&mut options)?;
@@ -78,6 +102,8 @@ impl Config {
             keys,
             prefix: options.checked("Prefix", "", parse_prefix),
             extra_authorities: parse_authorities(&mut options, endpoint.is_https()),
+            proxy: Proxy::find(&mut options, endpoint.is_https(), endpoint.host(), environment),
+            written: Written::parse(&mut options, endpoint.is_aws()),
             create_bucket: parse_create_bucket(&mut options),
             direct_link: parse_direct_link(&mut options),
             connect_timeout: options.seconds("ConnectTimeout", 0.1, 60.0),
@@ -85,6 +111,7 @@ impl Config {
             deadline: options.seconds("Deadline", 0.1, 3600.0),
             retries: options.whole_number("Retries", 0, 20),
             refusal: None,
+            other_endpoint: endpoint.in_other_style(&bucket),
             bucket,
             endpoint,
         };
@@ -243,19 +270,23 @@ fn parse_create_bucket(options: &mut Options<'_>) -> bool {
 /// None on a mistake: a link of another kind than the one asked for could show a document to
 /// everyone, or not at all.
 fn parse_direct_link(options: &mut Options<'_>) -> Option<DirectLink> {
-    match options.text("DirectLink") {
-        None | Some("public") => Some(DirectLink::Public),
-        Some(other) => {
-            options.mistake(
-                &format!(
-                    "option DirectLink: {} is not allowed: 'public'; no direct links are given out",
-                    quoted(other)
-                ),
-                false,
-            );
-            None
+    let host = options.text("DirectLinkHost").map(host::parse_host);
+    let problem = match (options.text("DirectLink"), host) {
+        (None | Some("public"), None) => return Some(DirectLink::Public),
+        (None | Some("public"), Some(Ok((https, name, port)))) => {
+            let scheme = if https { "https" } else { "http" };
+            let port = port.map_or(String::new(), |port| format!(":{port}"));
+            return Some(DirectLink::PublicAt(format!("{scheme}://{name}{port}")));
         }
-    }
+        (None | Some("public"), Some(Err(error))) => {
+            error
+                .message()
+                .replacen("option Host", "option DirectLinkHost", 1)
+        }
+        (Some(other), _) => format!("option DirectLink: {} is not allowed: 'public'", quoted(other)),
+    };
+    options.mistake(&format!("{problem}; no direct links are given out"), false);
+    None
 }
 
 #[cfg(test)]

@@ -47,7 +47,12 @@ impl Key {
         Some(Key(digest))
     }
 
-    /// The digest as S3's checksum headers write it; None for anything else.
+    /// The digest as S3's checksum headers write it.
+    pub(crate) fn base64(&self) -> String {
+        base64::encode(self.0)
+    }
+
+    /// Reads what [`Key::base64`] writes; None for anything else.
     pub(crate) fn from_base64(text: &str) -> Option<Self> {
         let digest = base64::decode(text).ok()?;
         Some(Key(digest.try_into().ok()?))

@@ -1,22 +1,23 @@
 //! Direct URLs: where a browser reads an object without asking RT.
 
-use crate::config::{Config, DirectLink};
+use crate::config::{encode_path, Config, DirectLink, Endpoint};
 use crate::error::{Code, Error, Result};
 use crate::key::Key;
 
 /// The URL of an object. Letters, digits and `-_.~%/:[]` only, so that it is safe in HTML.
 ///
+/// `endpoint`: that of the configuration, in the addressing style in force.
+///
 /// # Errors
 /// [`Code::Config`] where the options don't allow a link.
-pub fn direct_url(config: &Config, key: &Key) -> Result<String> {
-    match config.direct_link {
-        Some(DirectLink::Public) => {
-            let object = config.object_key(&key.hex());
-            Ok(config.endpoint.address(&config.bucket, &object).url())
-        }
+pub fn direct_url(config: &Config, endpoint: &Endpoint, key: &Key) -> Result<String> {
+    let object = config.object_key(&key.hex());
+    match &config.direct_link {
+        Some(DirectLink::Public) => Ok(endpoint.address(&config.bucket, &object).url()),
+        Some(DirectLink::PublicAt(host)) => Ok(format!("{host}/{}", encode_path(&object))),
         None => Err(Error::new(
             Code::Config,
-            "no direct links: the option DirectLink has a value that is not allowed",
+            "no direct links: a link option has a value that is not allowed",
         )),
     }
 }
@@ -29,7 +30,7 @@ mod tests {
 
     fn url(given: &[(&str, &str)]) -> Result<String> {
         let (config, _) = Config::parse(given.iter().copied()).unwrap();
-        direct_url(&config, &Key::of(b""))
+        direct_url(&config, &config.endpoint, &Key::of(b""))
     }
 
     #[test]
@@ -52,6 +53,25 @@ mod tests {
             url(&[("Bucket", "my.files"), ("DirectLink", "public")]).unwrap(),
             format!("https://s3.amazonaws.com/my.files/{EMPTY}")
         );
+    }
+
+    #[test]
+    fn links_at_another_host_have_nothing_of_the_bucket() {
+        let bucket = ("Bucket", "files");
+        assert_eq!(
+            url(&[bucket, ("DirectLinkHost", "cdn.example.org"), ("Prefix", "r t/")]).unwrap(),
+            format!("https://cdn.example.org/r%20t/{EMPTY}")
+        );
+        assert_eq!(
+            url(&[
+                bucket,
+                ("DirectLinkHost", "http://cdn:8080/"),
+                ("Host", "elsewhere")
+            ])
+            .unwrap(),
+            format!("http://cdn:8080/{EMPTY}")
+        );
+        assert!(url(&[bucket, ("DirectLinkHost", "cdn/path")]).is_err());
     }
 
     #[test]

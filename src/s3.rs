@@ -6,16 +6,18 @@ mod client;
 mod connection;
 mod outcome;
 mod progress;
+mod proxy;
 mod resolve;
 mod retry;
 mod sign;
+mod stream;
 mod transfer;
 mod wire;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use client::{Client, Head, Put};
+pub use client::{Client, Head, Learned, Put};
 pub use retry::Budget;
 pub use transfer::Output;
 pub(crate) use transfer::LARGEST_OBJECT;

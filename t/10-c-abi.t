@@ -23,8 +23,8 @@ my @compile = (
     "-I$root/include", '-o', $program, "$root/t/c/abi.c", $library
 );
 is( system(@compile), 0, 'compiles without a warning' ) or BAIL_OUT('no C program');
-is( system( qw(g++ -Wall -Wextra -Werror -fsyntax-only -x c++), "$root/include/rts3.h" ),
-    0, 'the header is C++ too' );
+is( system( qw(g++ -Wall -Wextra -Werror -fsyntax-only -x c++), "$root/include/rts3.h" ), 0,
+    'the header is C++ too' );
 
 my $s3 = Rts3::Test::S3Server->start;
 for my $server ( [ 'http', $s3->http, '' ], [ 'https', $s3->https, $s3->ca ] ) {
@@ -37,9 +37,11 @@ for my $server ( [ 'http', $s3->http, '' ], [ 'https', $s3->https, $s3->ca ] ) {
     my @not_ok = grep {/^(?:not ok|#)/} @lines;
     is_deeply( \@not_ok, [], "$scheme: every use, right or wrong" );
     cmp_ok( scalar( grep {/^ok/} @lines ), '>', 100, "$scheme: all tests ran" );
-    is_deeply( [ $s3->objects("files-$scheme") ],
+    is_deeply(
+        [ $s3->objects("files-$scheme") ],
         ['e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'],
-        "$scheme: what is left in the bucket" );
+        "$scheme: what is left in the bucket"
+    );
 }
 
 my @symbols = grep { !/ rts3_\w+$/ } split /\n/, qx(nm -D --defined-only '$library');

@@ -38,6 +38,8 @@ pub struct Endpoint {
     port: Option<u16>,
     region: String,
     style: AddressingStyle,
+    /// Whether the style was not given, so that the other one may be tried.
+    automatic: bool,
 }
 
 /// Where one request goes.
@@ -75,19 +77,30 @@ impl Endpoint {
             (AWS, Some(region)) => regional_host(region),
             _ => host,
         };
-        let style = parse_style(options, &host, bucket);
+        let (style, automatic) = parse_style(options, &host, bucket);
         Ok(Endpoint {
             https,
             region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()),
             host,
             port,
             style,
+            automatic,
         })
     }
 
     /// Whether requests go over TLS.
     pub fn is_https(&self) -> bool {
         self.https
+    }
+
+    /// Name or address of the server, without the bucket.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether the server is AWS's; its name decides.
+    pub fn is_aws(&self) -> bool {
+        is_aws(&self.host)
     }
 
     /// The region to sign for.
@@ -100,9 +113,22 @@ impl Endpoint {
         self.style
     }
 
+    /// The same server in the other addressing style, where that may be tried.
+    pub fn in_other_style(&self, bucket: &str) -> Option<Endpoint> {
+        let style = match self.style {
+            AddressingStyle::Virtual => AddressingStyle::Path,
+            AddressingStyle::Path if is_dns_safe(bucket) => AddressingStyle::Virtual,
+            AddressingStyle::Path => return None,
+        };
+        self.automatic.then(|| Endpoint {
+            style,
+            ..self.clone()
+        })
+    }
+
     /// Address of an object, or of the bucket itself where `object` is empty.
     pub fn address(&self, bucket: &str, object: &str) -> Address {
-        let object = utf8_percent_encode(object, PATH);
+        let object = encode_path(object);
         let (host, path) = match self.style {
             AddressingStyle::Path => (Cow::from(&self.host), format!("/{bucket}/{object}")),
             AddressingStyle::Virtual => (Cow::from(format!("{bucket}.{}", self.host)), format!("/{object}")),
@@ -124,6 +150,11 @@ impl Endpoint {
             path,
         }
     }
+}
+
+/// An object's key as it stands in a URL.
+pub(crate) fn encode_path(key: &str) -> String {
+    utf8_percent_encode(key, PATH).to_string()
 }
 
 fn parse_region(options: &mut Options<'_>, host: &str) -> Option<String> {
@@ -148,16 +179,17 @@ fn parse_region(options: &mut Options<'_>, host: &str) -> Option<String> {
     from_host
 }
 
-fn parse_style(options: &mut Options<'_>, host: &str, bucket: &str) -> AddressingStyle {
+/// The style, and whether it was chosen here.
+fn parse_style(options: &mut Options<'_>, host: &str, bucket: &str) -> (AddressingStyle, bool) {
     let automatic = if is_aws(host) && is_dns_safe(bucket) {
         AddressingStyle::Virtual
     } else {
         AddressingStyle::Path
     };
     match options.text("AddressingStyle") {
-        None | Some("auto") => automatic,
-        Some("path") => AddressingStyle::Path,
-        Some("virtual") if bucket.split('.').all(is_dns_safe_label) => AddressingStyle::Virtual,
+        None | Some("auto") => (automatic, true),
+        Some("path") => (AddressingStyle::Path, false),
+        Some("virtual") if bucket.split('.').all(is_dns_safe_label) => (AddressingStyle::Virtual, false),
         Some("virtual") => {
             options.mistake(
                 &format!(
@@ -166,11 +198,11 @@ fn parse_style(options: &mut Options<'_>, host: &str, bucket: &str) -> Addressin
                 ),
                 false,
             );
-            AddressingStyle::Path
+            (AddressingStyle::Path, false)
         }
         Some(other) => {
             options.not_allowed("AddressingStyle", other, STYLES, "auto");
-            automatic
+            (automatic, true)
         }
     }
 }

@@ -33,8 +33,15 @@ const fn secret(name: &'static str) -> OptionInfo {
     }
 }
 
+const fn written(name: &'static str, default: &'static str) -> OptionInfo {
+    OptionInfo {
+        written: true,
+        ..option(name, default)
+    }
+}
+
 /// Every option, with its default: the one list of them.
-pub const OPTIONS: [OptionInfo; 16] = [
+pub const OPTIONS: [OptionInfo; 23] = [
     option("Type", ""),
     option("Bucket", ""),
     option("AccessKeyId", ""),
@@ -43,16 +50,17 @@ pub const OPTIONS: [OptionInfo; 16] = [
     option("Host", "s3.amazonaws.com"),
     option("Region", ""),
     option("AddressingStyle", "auto"),
-    OptionInfo {
-        written: true,
-        ..option("Prefix", "")
-    },
+    written("Prefix", ""),
+    written("ServerSideEncryption", ""),
+    written("SSEKMSKeyId", ""),
+    written("StorageClass", ""),
+    written("ExpectedBucketOwner", ""),
+    written("Checksum", "auto"),
     option("CAFile", ""),
-    OptionInfo {
-        written: true,
-        ..option("CreateBucket", "1")
-    },
+    option("Proxy", ""),
+    written("CreateBucket", "1"),
     option("DirectLink", "public"),
+    option("DirectLinkHost", ""),
     option("ConnectTimeout", "3"),
     option("ReadTimeout", "15"),
     option("Deadline", "120"),

@@ -127,6 +127,45 @@ fn every_other_mistake_leaves_reading_as_it_is() {
             "makes no sense with an http:// Host",
             false,
         ),
+        (
+            &[("ServerSideEncryption", "yes")],
+            "'AES256', 'aws:kms' or 'aws:kms:dsse'",
+            true,
+        ),
+        (
+            &[("ServerSideEncrytion", "AES256")],
+            "did you mean ServerSideEncryption?",
+            true,
+        ),
+        (
+            &[("SSEKMSKeyId", "alias/rt")],
+            "makes no sense without ServerSideEncryption",
+            true,
+        ),
+        (&[("StorageClass", "GLACIER")], "can be read at once", true),
+        (&[("StorageClass", "STANDART_IA")], "STANDARD, STANDARD_IA", true),
+        (
+            &[("StorageClass", "cold"), ("Host", "ceph")],
+            "capital letters",
+            true,
+        ),
+        (
+            &[("ExpectedBucketOwner", "me")],
+            "the 12 digits of an AWS account",
+            true,
+        ),
+        (&[("Checksum", "sometimes")], "'auto', 'always' or 'never'", true),
+        (&[("StorageClass", "")], "option StorageClass is empty", true),
+        (
+            &[("Proxy", "socks5://p")],
+            "option Proxy: 'socks5://p' is not allowed",
+            false,
+        ),
+        (
+            &[("DirectLinkHost", "cdn/path")],
+            "option DirectLinkHost: 'cdn/path' has a path",
+            false,
+        ),
         (&[("CreateBucket", "yes")], "0 or 1", true),
         (
             &[("DirectLink", "private")],

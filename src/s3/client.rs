@@ -1,6 +1,7 @@
 //! The operations that the store needs, each tried again within its budget.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::{select, Either};
@@ -15,10 +16,18 @@ use super::connection::Connections;
 use super::outcome::{Failure, Retry};
 use super::retry::{self, Budget, GivenUp};
 use super::transfer::{body_of, receive, Output};
-use super::wire::{Exchange, Learned, Wire};
-use crate::config::Config;
+use super::wire::{Answered, Exchange, Wire};
+use crate::config::{AddressingStyle, Config, Endpoint};
 use crate::error::{Code, Error, Result};
 use crate::key::Key;
+
+/// S3's words, and those of Alibaba OSS and Tencent COS, for a bucket that is addressed in the wrong style.
+const WRONG_STYLE: [&str; 4] = [
+    "SecondLevelDomainForbidden",
+    "PathStyleDomainForbidden",
+    "VirtualHostDomainRequired",
+    "PathStyleRequestNotAllowed",
+];
 
 /// What came of a PUT.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,22 +53,76 @@ pub struct Head {
 pub struct Client {
     config: Arc<Config>,
     connections: Arc<Connections>,
+    learned: Arc<Learned>,
+}
+
+/// What the server has taught this process about itself.
+#[derive(Default)]
+pub struct Learned {
+    other_style: AtomicBool,
+    notes: Mutex<Vec<String>>,
+}
+
+impl Learned {
+    /// The endpoint in the addressing style in force.
+    pub fn endpoint<'a>(&self, config: &'a Config) -> &'a Endpoint {
+        match &config.other_endpoint {
+            Some(other) if self.other_style.load(Ordering::Relaxed) => other,
+            _ => &config.endpoint,
+        }
+    }
+
+    /// Lines for the log about what was learned since the last time.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A definite addressing error: true if the other style is to be tried, once.
+    fn try_other_style(&self, config: &Config, failure: &Failure) -> bool {
+        let definite = failure
+            .s3_code
+            .as_deref()
+            .is_some_and(|code| WRONG_STYLE.contains(&code));
+        let Some(other) = config.other_endpoint.as_ref().filter(|_| definite) else {
+            return false;
+        };
+        if self.other_style.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        let style = match other.style() {
+            AddressingStyle::Path => "path",
+            AddressingStyle::Virtual => "virtual",
+        };
+        let note = format!(
+            "{}: trying the other addressing style; set AddressingStyle => '{style}'",
+            failure.text
+        );
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(note);
+        true
+    }
 }
 
 /// What an exchange needs to know before it begins.
 #[derive(Default)]
 struct Plan {
     payload: Option<Key>,
-    headers: Vec<(&'static str, &'static str)>,
+    headers: Vec<(&'static str, String)>,
     fresh: bool,
     object: bool,
 }
 
 impl Client {
     /// Connects to nothing yet.
-    pub fn new(config: Arc<Config>) -> Self {
-        let connections = Arc::new(Connections::new(config.extra_authorities.clone()));
-        Client { config, connections }
+    pub fn new(config: Arc<Config>, learned: Arc<Learned>) -> Self {
+        let connections = Arc::new(Connections::new(&config));
+        Client {
+            config,
+            connections,
+            learned,
+        }
     }
 
     /// Stores `content`, whose key is `key`. `condition`: only if there is no object yet.
@@ -72,12 +135,15 @@ impl Client {
         disposition: Option<&str>,
         condition: bool,
     ) -> Result<Put> {
+        let written = &self.config.written;
         let put = retry::run(budget, false, async |fresh| {
-            let headers = if condition {
-                vec![("if-none-match", "*")]
-            } else {
-                Vec::new()
-            };
+            let mut headers = Vec::new();
+            if condition {
+                headers.push(("if-none-match", "*".to_owned()));
+            }
+            if written.checksum {
+                headers.push(("x-amz-checksum-sha256", key.base64()));
+            }
             let plan = Plan {
                 payload: Some(*key),
                 headers,
@@ -93,6 +159,10 @@ impl Client {
                     content_type: Some(content_type.to_owned()),
                     content_disposition: disposition.map(str::to_owned),
                     body: Some(body),
+                    expected_bucket_owner: self.config.written.bucket_owner.clone(),
+                    server_side_encryption: self.config.written.encryption.clone(),
+                    ssekms_key_id: self.config.written.kms_key_id.clone(),
+                    storage_class: self.config.written.storage_class.clone(),
                     ..Default::default()
                 };
                 let put = std::pin::pin!(s3.put_object(request));
@@ -128,7 +198,7 @@ impl Client {
     pub async fn head(&self, budget: &Budget, key: &Key) -> Result<Head> {
         retry::run(budget, false, async |fresh| {
             let plan = Plan {
-                headers: vec![("x-amz-checksum-mode", "ENABLED")],
+                headers: vec![("x-amz-checksum-mode", "ENABLED".to_owned())],
                 fresh,
                 ..Plan::default()
             };
@@ -136,6 +206,7 @@ impl Client {
                 let request = HeadObjectRequest {
                     bucket: self.config.bucket.clone(),
                     key: self.config.object_key(&key.hex()),
+                    expected_bucket_owner: self.config.written.bucket_owner.clone(),
                     ..Default::default()
                 };
                 let head = s3
@@ -174,6 +245,7 @@ impl Client {
                 let request = GetObjectRequest {
                     bucket: self.config.bucket.clone(),
                     key: self.config.object_key(&key.hex()),
+                    expected_bucket_owner: self.config.written.bucket_owner.clone(),
                     ..Default::default()
                 };
                 let object = s3
@@ -204,6 +276,7 @@ impl Client {
                     let request = DeleteObjectRequest {
                         bucket: self.config.bucket.clone(),
                         key: self.config.object_key(&key.hex()),
+                        expected_bucket_owner: self.config.written.bucket_owner.clone(),
                         ..Default::default()
                     };
                     s3.delete_object(request)
@@ -275,6 +348,10 @@ impl Client {
                     let request = CreateMultipartUploadRequest {
                         bucket: self.config.bucket.clone(),
                         key: object_key.clone(),
+                        expected_bucket_owner: self.config.written.bucket_owner.clone(),
+                        server_side_encryption: self.config.written.encryption.clone(),
+                        ssekms_key_id: self.config.written.kms_key_id.clone(),
+                        storage_class: self.config.written.storage_class.clone(),
                         ..Default::default()
                     };
                     let upload = s3
@@ -297,6 +374,7 @@ impl Client {
                     bucket: self.config.bucket.clone(),
                     key: object_key.clone(),
                     upload_id: upload.clone(),
+                    expected_bucket_owner: self.config.written.bucket_owner.clone(),
                     ..Default::default()
                 };
                 s3.abort_multipart_upload(request)
@@ -318,19 +396,21 @@ impl Client {
         if left.is_zero() {
             return Err(Failure::new(Code::Timeout, Retry::Never, "the Deadline is over"));
         }
+        let endpoint = self.learned.endpoint(&self.config);
         let exchange = Arc::new(Exchange {
             config: Arc::clone(&self.config),
+            endpoint: endpoint.clone(),
             connections: Arc::clone(&self.connections),
             payload: plan.payload,
             headers: plan.headers,
             fresh: plan.fresh,
             connect_limit: self.config.connect_timeout.min(left),
             object: plan.object,
-            learned: Mutex::new(Learned::default()),
+            answered: Mutex::new(Answered::default()),
         });
         let region = Region::Custom {
-            name: self.config.endpoint.region().to_owned(),
-            endpoint: self.config.endpoint.address(&self.config.bucket, "").url(),
+            name: endpoint.region().to_owned(),
+            endpoint: endpoint.address(&self.config.bucket, "").url(),
         };
         let s3 = S3Client::new_with_client(Dispatcher::new_not_signing(Wire(Arc::clone(&exchange))), region);
         let progress = self.connections.progress.clone();
@@ -340,6 +420,12 @@ impl Client {
         let stalled = std::pin::pin!(progress.stalled(stall_limit));
         let over = std::pin::pin!(budget.over());
         match select(work, select(stalled, over)).await {
+            Either::Left((Err(failure), _)) if self.learned.try_other_style(&self.config, &failure) => {
+                Err(Failure {
+                    retry: Retry::AtOnce,
+                    ..failure
+                })
+            }
             Either::Left((result, _)) => result,
             Either::Right((Either::Left(_), _)) => Err(stall(stall_limit)),
             Either::Right((Either::Right(_), _)) => {
@@ -355,7 +441,7 @@ impl Client {
             format!("{} in ", self.config.object_key(&key.hex()))
         });
         let bucket = &self.config.bucket;
-        let host = self.config.endpoint.address(bucket, "").authority;
+        let host = self.learned.endpoint(&self.config).address(bucket, "").authority;
         let status = failure
             .status
             .map_or(String::new(), |status| format!("HTTP {status}, "));
@@ -385,7 +471,7 @@ impl Client {
 impl Exchange {
     /// What failed, as the wire has classified it.
     fn failure<E: std::fmt::Debug>(&self, error: RusotoError<E>) -> Failure {
-        self.learned().failure.take().unwrap_or_else(|| match error {
+        self.answered().failure.take().unwrap_or_else(|| match error {
             RusotoError::ParseError(_) | RusotoError::Unknown(_) => {
                 Failure::not_s3s("an answer that can't be parsed")
             }
@@ -407,8 +493,8 @@ impl Exchange {
     }
 
     fn checksum(&self) -> Option<Key> {
-        let learned = self.learned();
-        Key::from_base64(learned.checksum.as_deref()?)
+        let answered = self.answered();
+        Key::from_base64(answered.checksum.as_deref()?)
     }
 }
 

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -15,15 +15,15 @@ use hyper::client::conn::{self, Connection, SendRequest};
 use hyper::{Body, Request, Response};
 use native_tls::Protocol;
 use once_cell::sync::OnceCell;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_native_tls::TlsStream;
 
 use super::outcome::{Failure, Retry};
 use super::progress::Progress;
+use super::proxy;
 use super::resolve::Resolver;
-use crate::config::Address;
+use super::stream::{Socket, Stream};
+use crate::config::{Address, Config, Proxy};
 use crate::error::Code;
 
 /// S3 closes idle connections after about 20 s.
@@ -36,6 +36,8 @@ pub(super) struct Connections {
     /// Bytes moved by the exchange under way; calls take turns.
     pub(super) progress: Progress,
     resolver: Resolver,
+    proxy: Option<Proxy>,
+    /// PEM certificates trusted beside the system's.
     extra_authorities: Option<Vec<u8>>,
     tls: OnceCell<tokio_native_tls::TlsConnector>,
     idle: Mutex<Vec<Idle>>,
@@ -56,12 +58,12 @@ pub(super) struct Live {
 }
 
 impl Connections {
-    /// `extra_authorities`: PEM certificates trusted beside the system's.
-    pub(super) fn new(extra_authorities: Option<Vec<u8>>) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Connections {
+            proxy: config.proxy.clone(),
+            extra_authorities: config.extra_authorities.clone(),
             progress: Progress::new(),
             resolver: Resolver::default(),
-            extra_authorities,
             tls: OnceCell::new(),
             idle: Mutex::new(Vec::new()),
         }
@@ -137,23 +139,28 @@ impl Connections {
     }
 
     async fn connect(&self, address: &Address) -> Result<Stream, Failure> {
+        let (host, port) = match &self.proxy {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&address.host, address.port),
+        };
+        let via = self.proxy.as_ref().map_or("", |_| "the proxy ");
         let addresses = self
             .resolver
-            .lookup(&address.host, address.port)
+            .lookup(host, port)
             .await
-            .map_err(|error| network(format!("can't look up {}: {error}", address.host)))?;
+            .map_err(|error| network(format!("can't look up {via}{host}: {error}")))?;
         let tcp = connect_any(addresses)
             .await
-            .map_err(|error| network(format!("can't connect to {}: {error}", address.authority)))?;
+            .map_err(|error| network(format!("can't connect to {via}{host}:{port}: {error}")))?;
         // Every write is a whole message or a large part of one.
         tcp.set_nodelay(true)
-            .map_err(|error| network(format!("no socket to {}: {error}", address.authority)))?;
-        let socket = Socket {
-            tcp,
-            progress: self.progress.clone(),
-        };
+            .map_err(|error| network(format!("no socket to {via}{host}:{port}: {error}")))?;
+        let mut socket = Socket::new(tcp, self.progress.clone());
         if !address.https {
             return Ok(Stream::Plain(socket));
+        }
+        if let Some(proxy) = &self.proxy {
+            proxy::open_tunnel(&mut socket, proxy, address).await?;
         }
         let stream = self
             .tls()?
@@ -242,94 +249,4 @@ fn tls_text(authority: &str, error: &str) -> String {
 
 fn no_tls(error: native_tls::Error) -> Failure {
     Failure::new(Code::Config, Retry::Never, format!("TLS can't be used: {error}"))
-}
-
-/// A TCP connection that counts what it moves.
-pub(super) struct Socket {
-    tcp: TcpStream,
-    progress: Progress,
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.tcp).poll_read(cx, buffer);
-        match polled {
-            // A server that sends head and body of an answer in two segments, with Nagle's
-            // algorithm on, waits for our ACK in between, which Linux delays by 40 ms: seen with
-            // s3s 0.14 and Garage 2.5. The option does not last, so it is set at every wait.
-            Poll::Pending => {
-                #[cfg(target_os = "linux")]
-                let _ = self.tcp.set_quickack(true);
-            }
-            Poll::Ready(_) => self.progress.moved(buffer.filled().len() - before),
-        }
-        polled
-    }
-}
-
-/// Never vectored: writev on a socket that the server has closed raises SIGPIPE, which would kill
-/// a process of Perl's; a plain write is sent with MSG_NOSIGNAL.
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.tcp).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(written)) = polled {
-            self.progress.moved(written);
-        }
-        polled
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
-}
-
-/// A connection with or without TLS.
-pub(super) enum Stream {
-    Plain(Socket),
-    Tls(Box<TlsStream<Socket>>),
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
 }

@@ -19,7 +19,7 @@ use rusoto_core::{ByteStream, DispatchSignedRequest};
 use super::connection::{Connections, Live};
 use super::outcome::{Failure, Retry};
 use super::sign::{authorization, timestamp, Signable};
-use crate::config::{Address, Config};
+use crate::config::{Address, Config, Endpoint};
 use crate::error::{one_line, Code};
 use crate::key::Key;
 
@@ -41,30 +41,31 @@ const SIGNED_HEADERS: [&str; 6] = [
 /// What one exchange needs beside rusoto's request, and what it learns beside rusoto's answer.
 pub(super) struct Exchange {
     pub(super) config: Arc<Config>,
+    pub(super) endpoint: Endpoint,
     pub(super) connections: Arc<Connections>,
     /// SHA-256 of a body that is streamed.
     pub(super) payload: Option<Key>,
     /// Headers that rusoto's model lacks.
-    pub(super) headers: Vec<(&'static str, &'static str)>,
+    pub(super) headers: Vec<(&'static str, String)>,
     /// Whether to use a new connection.
     pub(super) fresh: bool,
     pub(super) connect_limit: Duration,
     /// Whether the answer is an object: of any size.
     pub(super) object: bool,
-    pub(super) learned: Mutex<Learned>,
+    pub(super) answered: Mutex<Answered>,
 }
 
 /// What an exchange learns beside rusoto's answer.
 #[derive(Default)]
-pub(super) struct Learned {
+pub(super) struct Answered {
     pub(super) failure: Option<Failure>,
     /// `x-amz-checksum-sha256`, of the whole object, in base64.
     pub(super) checksum: Option<String>,
 }
 
 impl Exchange {
-    pub(super) fn learned(&self) -> MutexGuard<'_, Learned> {
-        self.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn answered(&self) -> MutexGuard<'_, Answered> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn run(self: Arc<Self>, request: SignedRequest) -> Result<HttpResponse, Failure> {
@@ -141,11 +142,22 @@ impl Exchange {
             headers: signed,
             payload: &payload,
         };
-        let authorization = authorization(keys, self.config.endpoint.region(), &timestamp, signable);
+        let authorization = authorization(keys, self.endpoint.region(), &timestamp, signable);
         headers.push(("authorization".to_owned(), authorization));
         headers.push(("user-agent".to_owned(), USER_AGENT.to_owned()));
 
-        let mut target = address.path.clone();
+        // A proxy is asked for the whole URL, where it does not just open a tunnel.
+        let proxy = self.config.proxy.as_ref().filter(|_| !address.https);
+        let mut target = match proxy {
+            Some(_) => address.url(),
+            None => address.path.clone(),
+        };
+        if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.as_ref()) {
+            headers.push((
+                "proxy-authorization".to_owned(),
+                authorization.reveal().to_owned(),
+            ));
+        }
         if !request.canonical_query_string.is_empty() {
             target = format!("{target}?{}", request.canonical_query_string);
         }
@@ -174,7 +186,7 @@ impl Exchange {
             .and_then(|path| path.strip_prefix(bucket.as_str()))
             .and_then(|path| path.strip_prefix('/'))
             .unwrap_or_default();
-        self.config.endpoint.address(bucket, object)
+        self.endpoint.address(bucket, object)
     }
 
     /// The payload's hash, the body, and its length where one is to be told.
@@ -217,7 +229,7 @@ impl Exchange {
                 };
             }
         }
-        self.learned().checksum = full_checksum(&head.headers);
+        self.answered().checksum = full_checksum(&head.headers);
         Ok(HttpResponse {
             status: head.status,
             body: ByteStream::new(body),
@@ -235,7 +247,7 @@ impl DispatchSignedRequest for Wire {
         Box::pin(async move {
             Arc::clone(&exchange).run(request).await.map_err(|failure| {
                 let message = failure.text.clone();
-                exchange.learned().failure = Some(failure);
+                exchange.answered().failure = Some(failure);
                 HttpDispatchError::new(message)
             })
         })

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::Config;
+use crate::config::{Config, Endpoint};
 use crate::error::{one_line, Code, Error, Result};
-use crate::s3::{Budget, Client};
+use crate::s3::{Budget, Client, Learned};
 
 /// Messages that nobody takes don't pile up.
 const MOST_MESSAGES: usize = 1000;
@@ -44,6 +44,7 @@ pub(super) struct Local {
     proven: AtomicBool,
     condition_unsupported: AtomicBool,
     bucket_made: Mutex<Option<Instant>>,
+    learned: Arc<Learned>,
 }
 
 struct Engine {
@@ -59,6 +60,7 @@ impl Local {
             proven: AtomicBool::new(false),
             condition_unsupported: AtomicBool::new(false),
             bucket_made: Mutex::new(None),
+            learned: Arc::default(),
         }
     }
 
@@ -73,7 +75,7 @@ impl Local {
         let mut turn = self.turn(deadline)?;
         let engine = match turn.take() {
             Some(engine) => engine,
-            None => Engine::new(config)?,
+            None => Engine::new(config, &self.learned)?,
         };
         let left = deadline.saturating_sub(start.elapsed());
         // A panic in here drops the engine with all that is half done.
@@ -82,7 +84,15 @@ impl Local {
             work(&engine.client, &budget).await
         });
         *turn = Some(engine);
+        for note in self.learned.take_notes() {
+            self.tell(Level::Warning, note);
+        }
         result
+    }
+
+    /// The endpoint in the addressing style in force.
+    pub(super) fn endpoint<'a>(&self, config: &'a Config) -> &'a Endpoint {
+        self.learned.endpoint(config)
     }
 
     pub(super) fn disconnect(&self) {
@@ -162,13 +172,13 @@ impl Local {
 
 impl Engine {
     /// The runtime belongs to the calling thread: between two calls nothing runs.
-    fn new(config: &Arc<Config>) -> Result<Self> {
+    fn new(config: &Arc<Config>, learned: &Arc<Learned>) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build();
         let runtime =
             runtime.map_err(|error| Error::new(Code::Internal, format!("no event loop: {error}")))?;
         Ok(Engine {
             runtime,
-            client: Client::new(Arc::clone(config)),
+            client: Client::new(Arc::clone(config), Arc::clone(learned)),
         })
     }
 }

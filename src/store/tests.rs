@@ -7,7 +7,7 @@ use crate::s3::testing::{answer, error, Seen, Server, State};
 
 const IF_NEW: &str = "PUT if-none-match:*";
 
-fn open(server: &Server, given: &[(&str, &str)]) -> Store {
+pub(super) fn open(server: &Server, given: &[(&str, &str)]) -> Store {
     let fixed = [
         ("Bucket", "files"),
         ("Host", server.host.as_str()),
@@ -29,7 +29,7 @@ fn scripted(script: Vec<Option<Vec<u8>>>) -> (Server, Store) {
     (server, store)
 }
 
-fn content(size: usize) -> (Key, Vec<u8>) {
+pub(super) fn content(size: usize) -> (Key, Vec<u8>) {
     let content: Vec<u8> = (0..size as u32)
         .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
         .take(size)
@@ -41,7 +41,7 @@ fn path(key: &Key) -> String {
     format!("/files/{key}")
 }
 
-fn put(store: &Store, (key, content): &(Key, Vec<u8>)) -> Result<()> {
+pub(super) fn put(store: &Store, (key, content): &(Key, Vec<u8>)) -> Result<()> {
     store.store(key, content, None, None)
 }
 
@@ -56,14 +56,14 @@ impl Output for Vec<u8> {
     }
 }
 
-fn get(store: &Store, key: &Key) -> Result<Vec<u8>> {
+pub(super) fn get(store: &Store, key: &Key) -> Result<Vec<u8>> {
     let mut output = Vec::new();
     let size = store.get(key, &mut output, None)?;
     output.truncate(size as usize);
     Ok(output)
 }
 
-fn assert_stored(server: &Server, (key, content): &(Key, Vec<u8>)) {
+pub(super) fn assert_stored(server: &Server, (key, content): &(Key, Vec<u8>)) {
     assert!(
         server.state().objects.get(&path(key)) == Some(content),
         "not stored whole"

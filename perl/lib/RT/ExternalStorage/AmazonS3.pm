@@ -3,6 +3,8 @@ package RT::ExternalStorage::AmazonS3;
 use strict;
 use warnings;
 
+our $VERSION = '0.1.0';
+
 use Role::Basic qw/with/;
 with 'RT::ExternalStorage::Backend';
 
@@ -335,23 +337,50 @@ C<s3.amazonaws.com>.
 
 =item C<Region>
 
-The region to sign for. Default: what C<Host> says (C<s3.eu-central-1.amazonaws.com>), else C<us-east-1>. A wrong one
-is corrected where the server names the right one.
+The region to sign for. Default: what C<Host> says (C<s3.eu-central-1.amazonaws.com>), else C<us-east-1>. Without
+C<Host> it also chooses Amazon's server of that region. Where it is wrong, the error in RT's log names the right one.
 
 =item C<AddressingStyle>
 
 Where the bucket's name stands in the address: C<path> (C<https://host/bucket/key>), C<virtual>
 (C<https://bucket.host/key>), or C<auto>. Default: C<auto>, which is virtual with Amazon, unless the bucket's name can't
-be part of a host name, and path with other servers.
+be part of a host name, and path with other servers. Where a server then says that it wants the other one, that is
+tried once, and RT's log says what to write here.
 
 =item C<Prefix>
 
 Put before every object's key, for example C<rt/>, if the bucket has other contents too. Default: empty. What was
 stored with one prefix is not found with another.
 
+=item C<ServerSideEncryption>, C<SSEKMSKeyId>
+
+How the server encrypts what it stores: C<AES256>, C<aws:kms> or C<aws:kms:dsse>, the latter two with the key that
+C<SSEKMSKeyId> names, else with the account's own. Default: what the bucket says. RT's own module can't read objects
+that are encrypted with KMS.
+
+=item C<StorageClass>
+
+The class to store in, such as C<STANDARD_IA>. Default: what the server says. Classes of an archive (C<GLACIER>,
+C<DEEP_ARCHIVE>), which can't be read at once, are refused.
+
+=item C<ExpectedBucketOwner>
+
+The 12 digits of the AWS account that the bucket belongs to. The server then refuses every request if it belongs to
+another one. Default: none.
+
+=item C<Checksum>
+
+Whether the server gets the SHA-256 of an object as a checksum to keep: C<always>, C<never>, or C<auto>. Default:
+C<auto>, which is with Amazon only; some other servers refuse it.
+
 =item C<CAFile>
 
 A file in PEM format with a certificate authority to trust beside those of the system. Default: none.
+
+=item C<Proxy>
+
+An HTTP proxy to go through, C<http://host:port> or C<http://user:password@host:port>, or C<none>. Default: what the
+environment variables C<https_proxy>, C<http_proxy> and C<no_proxy> say.
 
 =item C<CreateBucket>
 
@@ -379,6 +408,11 @@ Attempts after the first, with growing pauses. Default: 4.
 =item C<DirectLink>
 
 The kind of direct links: C<public>. Default: C<public>. They are off unless RT's C<$ExternalStorageDirectLink> is on.
+
+=item C<DirectLinkHost>
+
+Another host that serves the bucket's objects, such as a CDN or a reverse proxy: C<host>, C<host:port> or a URL. Direct
+links then lead to it, with the object's key as their path. Default: none.
 
 =back
 

@@ -5,12 +5,6 @@ use warnings;
 
 use RT::ExternalStorage::AmazonS3::Database;
 
-# A bucket that was just made may not be known to every server yet: seconds for which NoSuchBucket is not believed
-use constant GRACE => 60;
-
-# When this process made the bucket: process id and bucket => time
-my %Made;
-
 # Whether a missing bucket may be made: (1), or (0, $why). Never where RT has external rows: then the bucket was
 # deleted, or belongs to another account, and an empty new one would hide that.
 sub Allowed {
@@ -26,32 +20,16 @@ sub Allowed {
     return (1);
 }
 
-# Makes the bucket for $backend if it may, then calls $store until it no longer says that there is none. Returns what
-# $store returns, or (undef, $message).
+# Makes the bucket for $backend if it may, then calls $store again, which waits until the new bucket is there. Returns
+# what $store returns, or (undef, $message).
 sub StoreAgain {
     my ( $class, $backend, $error, $store ) = @_;
-    my $bucket = $backend->Bucket;
-    if ( !$class->_IsYoung($bucket) ) {
-        my ( $ok, $why ) = $class->Allowed( $backend->{CreateBucket} );
-        return ( undef, $error->message . "; $why" ) if !$ok;
-        my ( $made, $failure ) = $backend->_Try( sub { $_[0]->create_bucket( deadline => $_[1] ) } );
-        return ( undef, $failure->message ) if !$made;
-        $Made{$$}{$bucket} = time;
-        RT->Logger->info("External storage: created the bucket '$bucket'");
-    }
-    while (1) {
-        my ( $key, $failure ) = $store->();
-        return ($key)                       if $key;
-        return ( undef, $failure->message ) if $failure->name ne 'no-bucket' || !$class->_IsYoung($bucket);
-        sleep 1;
-    }
-    return;
-}
-
-sub _IsYoung {
-    my ( $class, $bucket ) = @_;
-    my $made = $Made{$$}{$bucket} // return 0;
-    return time - $made < GRACE ? 1 : 0;
+    my ( $ok, $why ) = $class->Allowed( $backend->{CreateBucket} );
+    return ( undef, $error->message . "; $why" ) if !$ok;
+    my ( $made, $failure ) = $backend->_Try( sub { $_[0]->create_bucket( deadline => $_[1] ) } );
+    return ( undef, $failure->message ) if !$made;
+    ( my $key, $failure ) = $store->();
+    return $key ? ($key) : ( undef, $failure->message );
 }
 
 1;
