@@ -75,6 +75,7 @@ pub(super) fn region_of_host(host: &str) -> Option<String> {
         "amazonaws.com.cn",
         "backblazeb2.com",
         "wasabisys.com",
+        "scw.cloud",
     ]
     .into_iter()
     .find(|provider| host.ends_with(&format!(".{provider}")))?;
@@ -86,7 +87,8 @@ pub(super) fn region_of_host(host: &str) -> Option<String> {
         ["s3" | "s3-fips", "dualstack", region] => region,
         _ => return None,
     };
-    (region != "external-1" && !region.starts_with("accesspoint")).then(|| region.to_owned())
+    // s3-external-1 and s3-accelerate are no regions.
+    (!["external-1", "accelerate"].contains(&region)).then(|| region.to_owned())
 }
 
 pub(super) fn regional_host(region: &str) -> String {
