@@ -14,7 +14,7 @@ use RT::ExternalStorage::AmazonS3::Native;
 use Rts3::Test::S3Server;
 
 $ENV{RTS3_LIBRARY} ||= "$FindBin::Bin/../target/release/librts3.so";
-$SIG{PIPE} = 'DEFAULT';
+local $SIG{PIPE} = 'DEFAULT';
 
 my $s3 = Rts3::Test::S3Server->start;
 $s3->make_bucket('files');
