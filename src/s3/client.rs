@@ -171,6 +171,10 @@ impl Client {
                     Either::Right(((), put)) => put.await,
                 };
                 let stored = answer.map_err(|error| exchange.failure(error))?;
+                // A success that did not wait for the content is none.
+                if self.connections.progress.bytes_sent() < content.len() as u64 {
+                    return Err(Failure::not_s3s("success before the whole content was sent"));
+                }
                 match stored.e_tag.as_deref() {
                     None | Some("") => Err(Failure::not_s3s("success without an ETag")),
                     Some(_) => Ok(()),

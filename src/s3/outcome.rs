@@ -61,10 +61,19 @@ impl Failure {
     pub(super) fn of_answer(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
         let document = ErrorDocument::parse(body);
         let s3_code = document.as_ref().map(|document| document.code.as_str());
-        let (code, retry) = classify(status, s3_code);
-        let text = match &document {
-            Some(document) => describe(document, headers),
-            None => describe_foreign(status, headers, body),
+        let mut classified = classify(status, s3_code);
+        let region = header(headers, "x-amz-bucket-region").map(one_line);
+        let text = match (&document, region) {
+            (Some(document), _) => describe(document, headers),
+            // All that an answer to HEAD can say.
+            (None, Some(region)) if matches!(status, 301 | 307 | 400) => {
+                classified = (Code::Config, Retry::Never);
+                format!(
+                    "the bucket is in another region: set Region => {}",
+                    quoted(&region)
+                )
+            }
+            (None, _) => describe_foreign(status, headers, body),
         };
         Failure {
             status: Some(status),
@@ -73,7 +82,7 @@ impl Failure {
             retry_after: header(headers, "retry-after")
                 .and_then(|seconds| seconds.parse().ok())
                 .map(Duration::from_secs),
-            ..Failure::new(code, retry, text)
+            ..Failure::new(classified.0, classified.1, text)
         }
     }
 }
@@ -185,6 +194,10 @@ fn describe_foreign(status: u16, headers: &HeaderMap, body: &[u8]) -> String {
         403 if body.is_empty() => "access denied".to_owned(),
         404 if body.is_empty() => "not found".to_owned(),
         _ if body.is_empty() => format!("status {status}"),
+        500.. => {
+            let kind = header(headers, "content-type").unwrap_or("unknown type");
+            format!("the server failed, or a proxy before it ({})", one_line(kind))
+        }
         _ => {
             let kind = header(headers, "content-type").unwrap_or("unknown type");
             format!(
@@ -291,6 +304,22 @@ mod tests {
     fn another_region_is_named() {
         let text = failure(301, &document("PermanentRedirect")).text;
         assert!(text.contains("set Region => 'eu-west-1'"), "{text}");
+    }
+
+    #[test]
+    fn an_answer_to_head_names_the_region_too() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-amz-bucket-region", "eu-west-1".parse().unwrap());
+        for status in [301, 307, 400] {
+            let failure = Failure::of_answer(status, &headers, b"");
+            assert_eq!(failure.code, Code::Config, "{status}");
+            assert!(
+                failure.text.ends_with("set Region => 'eu-west-1'"),
+                "{}",
+                failure.text
+            );
+        }
+        assert_eq!(Failure::of_answer(404, &headers, b"").code, Code::Server);
     }
 
     /// What a proxy, a web server or a wrong Host answers is never taken for a missing object.

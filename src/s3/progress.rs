@@ -16,6 +16,7 @@ struct State {
     /// When the last [`LEAST`] bytes were complete.
     since: Instant,
     moved_since: u64,
+    sent: u64,
 }
 
 impl Progress {
@@ -23,6 +24,7 @@ impl Progress {
         Progress(Arc::new(Mutex::new(State {
             since: Instant::now(),
             moved_since: 0,
+            sent: 0,
         })))
     }
 
@@ -31,6 +33,17 @@ impl Progress {
         let mut state = self.state();
         state.since = Instant::now();
         state.moved_since = 0;
+        state.sent = 0;
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.state().sent += bytes as u64;
+        self.moved(bytes);
+    }
+
+    /// Bytes sent by the exchange so far, heads included.
+    pub(super) fn bytes_sent(&self) -> u64 {
+        self.state().sent
     }
 
     pub(super) fn moved(&self, bytes: usize) {

@@ -50,7 +50,7 @@ impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.tcp).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = polled {
-            self.progress.moved(written);
+            self.progress.sent(written);
         }
         polled
     }

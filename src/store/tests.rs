@@ -195,6 +195,39 @@ fn success_without_an_etag_is_none() {
     assert_eq!(get(&store, &object.0).unwrap_err().code(), Code::Server);
 }
 
+/// Whoever answers so can't have the content.
+#[test]
+fn success_before_the_content_was_sent_is_none() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).unwrap();
+            let answer: &[u8] = match &head[..read.min(4)] {
+                b"HEAD" => b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+                _ => b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 0\r\n\r\n",
+            };
+            stream.write_all(answer).unwrap();
+            kept.push(stream);
+        }
+    });
+    let (server, _) = scripted(vec![]);
+    let store = open(
+        &server,
+        &[("Host", &host), ("Retries", "0"), ("ReadTimeout", "2")],
+    );
+    let failed = put(&store, &content(30_000_000)).unwrap_err();
+    assert_eq!(failed.code(), Code::Server, "{failed}");
+    assert!(
+        failed.message().contains("before the whole content was sent"),
+        "{failed}"
+    );
+}
+
 #[test]
 fn a_server_that_ignores_the_condition_gets_the_same_bytes_again() {
     let object = content(1000);
