@@ -4,11 +4,13 @@
 
 mod client;
 mod connection;
+mod learned;
 mod outcome;
 mod progress;
 mod proxy;
 mod resolve;
 mod retry;
+mod session;
 mod sign;
 mod stream;
 mod transfer;
@@ -17,7 +19,8 @@ mod wire;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use client::{Client, Head, Learned, Put};
+pub use client::{Client, Head, Put};
+pub use learned::Learned;
 pub use retry::Budget;
 pub use transfer::Output;
 pub(crate) use transfer::LARGEST_OBJECT;
