@@ -116,7 +116,7 @@ for my $row ( map( { [ @$_, 1 ] } @harmless ), map { [ @$_, 0 ] } @written ) {
 for my $row (@hopeless) {
     my ( $mistake, $message ) = @$row;
     my ( $handle,  $error )   = $class->open( %good, %$mistake );
-    is( $handle,      undef,    "@{[%$mistake]}" =~ s/\s+/ /gr . ': not opened' );
+    is( $handle,      undef,    join( ' => ', map { $_ // 'undef' } %$mistake ) =~ s/\s+/ /gr . ': not opened' );
     is( $error->name, 'config', '... a mistake of the configuration' );
     like( $error->message, $message, '... which says what is allowed' );
     unlike( $error->message, qr/hunter2|\n/, '... on one line, without a password' );
