@@ -6,18 +6,12 @@ use warnings;
 use FindBin;
 use Test::More;
 
+use lib "$FindBin::Bin/lib";
 use RT::ExternalStorage::AmazonS3::Deadline;
-use RT::ExternalStorage::AmazonS3::Native;
+use Rts3::Test::Needs qw(needs_library);
 
-my $native = 'RT::ExternalStorage::AmazonS3::Native';
-$ENV{RTS3_LIBRARY} //= "$FindBin::Bin/../target/release/librts3.so"    ## no critic (RequireLocalizedPunctuationVars)
-    if !-e $native->library_path;
-my ( $version, $failure ) = $native->version;
-if ( !$version ) {
-    die $failure if $ENV{CI};
-    plan skip_all => "$failure";
-}
-my %keys = ( AccessKeyId => 'a', SecretAccessKey => 's' );
+my $native = needs_library;
+my %keys   = ( AccessKeyId => 'a', SecretAccessKey => 's' );
 
 sub messages {
     my (%options) = @_;

@@ -11,25 +11,14 @@ use FindBin;
 use Test::More;
 
 use lib "$FindBin::Bin/lib";
+use Rts3::Test::Needs qw(needs_rt needs_s3);
 use Rts3::Test::RT;
-use Rts3::Test::S3Server;
 
-# prove's -I puts our module behind RT's; the harness puts it in front
-local $ENV{PERL5LIB} = join ':', grep { !-e "$_/RT/ExternalStorage/AmazonS3.pm" } split /:/, $ENV{PERL5LIB} // '';
-
-if ( my $reason = Rts3::Test::RT->missing ) {
-    die $reason if $ENV{CI};
-    plan skip_all => $reason;
-}
-my $s3 = eval { Rts3::Test::S3Server->start };
-if ( !$s3 ) {
-    die $@ if $ENV{CI} || $@ !~ /build it with/;
-    plan skip_all => $@;
-}
+my $s3 = needs_s3;
 $s3->make_bucket('att');
 my %keys    = ( AccessKeyId => $s3->access_key, SecretAccessKey => $s3->secret_key );
 my %storage = ( Type => 'AmazonS3', Bucket => 'att', Host => $s3->http, %keys );
-my $rt      = Rts3::Test::RT->new( storage => {%storage} );
+my $rt      = needs_rt( storage => {%storage} );
 my $content = "some content \xff" x 100;
 my $key     = sha256_hex($content);
 

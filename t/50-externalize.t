@@ -11,25 +11,16 @@ use Test::More;
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Demo::Files;
-use Rts3::Test::File qw(slurp);
-use Rts3::Test::RT;
-use Rts3::Test::S3Server;
+use Rts3::Test::File  qw(slurp);
+use Rts3::Test::Needs qw(needs_rt needs_s3);
 
 binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
 
-if ( my $reason = Rts3::Test::RT->missing ) {
-    die $reason if $ENV{CI};
-    plan skip_all => $reason;
-}
-my $s3 = eval { Rts3::Test::S3Server->start };
-if ( !$s3 ) {
-    die $@ if $ENV{CI} || $@ !~ /build it with/;
-    plan skip_all => $@;
-}
+my $s3 = needs_s3;
 
 my $script = 'rt-externalize-attachments-5';
 my $cutoff = 10_000;
-my $rt     = Rts3::Test::RT->new(
+my $rt     = needs_rt(
     config  => "Set(\$ExternalStorageCutoffSize, $cutoff);",
     storage => {
         Type            => 'AmazonS3',
