@@ -16,20 +16,16 @@ use Rts3::Test::File         qw(slurp spew);
 use Rts3::Test::Process      ();
 use Rts3::Test::RT::Config   ();
 use Rts3::Test::RT::Database ();
+use Rts3::Test::RT::Release  ();
 
 our $LibDir = abs_path( dirname(__FILE__) . '/../..' );
 our $Root   = abs_path("$LibDir/../..");
-
-# What Debian's request-tracker5 lays down; RT's own scripts name the same two
-# lib directories, the local one ending up first.
-our $RTBase = '/usr/share/request-tracker5';
-our @RTLibs = ( '/usr/local/share/request-tracker5/lib', "$RTBase/lib" );
 
 our $TraceFile = 'loaded-modules';
 
 =head1 NAME
 
-Rts3::Test::RT - A throwaway RT 5 for tests
+Rts3::Test::RT - A throwaway RT for tests
 
 =head1 SYNOPSIS
 
@@ -44,7 +40,7 @@ Rts3::Test::RT - A throwaway RT 5 for tests
 
 =head1 DESCRIPTION
 
-Debian's request-tracker5, run on a SQLite file, a configuration and var
+Debian's request-tracker5 (or 4), run on a SQLite file, a configuration and var
 directories of its own below a temporary directory. The installed RT, its
 database and its configuration are neither read nor written, and nothing is
 left running. Every RT process writes down which storage module it loaded, and
@@ -52,17 +48,15 @@ refuses to start when it is not the one that was asked for.
 
 =head1 METHODS
 
-=head2 missing
+=head2 missing $version
 
-Why no RT can be run here, or undef.
+Why no RT of this major version (5 if not said) can be run here, or undef.
 
 =cut
 
 sub missing {
-    my $class = shift;
-    return "Debian's request-tracker5 is not installed" unless -e "$RTBase/lib/RT.pm";
-    return 'DBD::SQLite is not installed'               unless eval { require DBD::SQLite; 1 };
-    return undef;
+    my ( $class, $version ) = @_;
+    return Rts3::Test::RT::Release->new($version)->missing;
 }
 
 =head2 new
@@ -70,6 +64,10 @@ sub missing {
 Options:
 
 =over
+
+=item version
+
+RT's major version, 4 or 5 (the default).
 
 =item storage
 
@@ -111,12 +109,13 @@ sub new {
         owner       => $$,
         %args,
     }, $class;
-    if ( my $reason = $class->missing ) { croak $reason }
+    $self->{release} = Rts3::Test::RT::Release->new( delete $self->{version} );
+    if ( my $reason = $self->{release}->missing ) { croak $reason }
 
     $self->{tmp} = File::Temp->newdir( 'rts3-rt-XXXXXX', TMPDIR => 1 );
     my $dir = $self->dir;
     make_path( map {"$dir/$_"} qw(site.d var log mason sessions home) );
-    Rts3::Test::RT::Database->new( base => $RTBase, libs => \@RTLibs )->copy_to("$dir/rt.db");
+    Rts3::Test::RT::Database->new( $self->{release} )->copy_to("$dir/rt.db");
     $self->write_config;
     return $self;
 }
@@ -134,13 +133,14 @@ sub DESTROY {
     return;
 }
 
-=head2 dir, database, log_text, clear_log
+=head2 release, dir, database, log_text, clear_log
 
-The temporary directory; the path of the SQLite file; everything RT logged, from
+The L<Rts3::Test::RT::Release>; the temporary directory; the path of the SQLite file; everything RT logged, from
 level debug, with each process's id; forget it.
 
 =cut
 
+sub release  { return $_[0]{release} }
 sub dir      { return $_[0]{tmp}->dirname }
 sub database { return $_[0]->dir . '/rt.db' }
 sub log_text { return slurp( $_[0]->dir . '/log/rt.log' ) }
@@ -201,7 +201,7 @@ sub expected_module {
     my $self = shift;
     my $file = $Rts3::Test::RT::Config::Module;
     return undef unless defined $self->{backend};
-    return "$RTBase/lib/$file" if $self->{backend} eq 'own';
+    return $self->release->base . "/lib/$file" if $self->{backend} eq 'own';
     my ($dir) = grep { -e "$_/$file" } @{ $self->{module_dirs} };
     return ( $dir // $self->{module_dirs}[0] ) . "/$file";
 }
@@ -245,7 +245,7 @@ sub environment {
 
 =head2 run_script $name, @args
 
-Runs one of RT's own programs (a name, or the path of a copy), unchanged, as a child: the exit code (128 and the
+Runs one of RT's own programs (a name with or without RT's version, or the path of a copy), unchanged, as a child: the exit code (128 and the
 signal's number if one ended it), standard output and error as bytes, and the seconds it took. Dies if
 it ended well with another storage module than C<backend> says.
 
@@ -253,9 +253,8 @@ it ended well with another storage module than C<backend> says.
 
 sub run_script {
     my ( $self, $name, @args ) = @_;
-    my ($path) = grep {-x} $name =~ m{/} ? $name : map {"$_/$name"} '/usr/sbin', '/usr/bin', "$RTBase/libexec";
-    croak "RT has no program $name" unless $path;
-    my $turn = $path =~ /externalize/ ? _turn($path) : undef;
+    my $path = $self->release->program($name) // croak "RT has no program $name";
+    my $turn = $path =~ /externalize/ ? $self->_turn($path) : undef;
     my $run  = $self->_run( $path, @args );
     $self->_assert_module( $run->{pid}, $name ) if $run->{exit} == 0;
     return @{$run}{qw(exit out err seconds)};
@@ -264,8 +263,8 @@ sub run_script {
 # RT's externalizer locks its own file, and ends at once, as if all were done, where somebody else holds that lock.
 # So tests that run side by side take turns, by a lock on another file that all of them have.
 sub _turn {
-    my $script = shift;
-    my $file   = "$RTBase/lib/RT/ExternalStorage.pm";
+    my ( $self, $script ) = @_;
+    my $file = $self->release->base . '/lib/RT/ExternalStorage.pm';
     open my $turn, '<', $file or croak "$file: $!";    ## no critic (RequireBriefOpen) held by the caller
     flock $turn, LOCK_EX or croak "$file: $!";
     open my $lock, '<', $script or croak "$script: $!";
@@ -299,7 +298,7 @@ sub perl {
 
 sub _program {
     my ( $self, $code, $name ) = @_;
-    my $libs = join ', ', map {"'$_'"} @RTLibs;
+    my $libs = join ', ', map {"'$_'"} $self->release->libs;
     my $file = $self->dir . "/$name";
     spew( $file, <<"END" );
 #!/usr/bin/perl
@@ -415,7 +414,7 @@ sub start_web {
     $self->write_config;
     $self->{web} = Rts3::Test::RT::Web->start(
         port    => $self->{web_port},
-        program => "$RTBase/libexec/rt-server",
+        program => $self->release->program('rt-server'),
         env     => { $self->environment },
         errors  => $self->dir . '/log/web.err',
         %options,

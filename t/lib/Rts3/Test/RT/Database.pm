@@ -28,8 +28,8 @@ original stays in t/.cache, under a name that changes with RT's version and with
 our $Cache = abs_path( dirname(__FILE__) . '/../../../..' ) . '/.cache';
 
 sub new {
-    my ( $class, %args ) = @_;
-    return bless {%args}, $class;
+    my ( $class, $release ) = @_;
+    return bless { release => $release }, $class;
 }
 
 sub copy_to {
@@ -42,7 +42,8 @@ sub copy_to {
 sub template {
     my $self = shift;
     my $key  = Digest::SHA->new(256);
-    $key->addfile($_) for "$self->{base}/lib/RT/Generated.pm", "$self->{base}/etc/initialdata", __FILE__;
+    my $base = $self->{release}->base;
+    $key->addfile($_) for "$base/lib/RT/Generated.pm", "$base/etc/initialdata", __FILE__;
     my $template = "$Cache/rt-" . substr( $key->hexdigest, 0, 16 ) . '.db';
     $self->_make($template) unless -e $template;
     return $template;
@@ -65,7 +66,7 @@ Set(\$LogToSTDERR, 'error');
 1;
 END
     my $run = Rts3::Test::Process::run(
-        command => [qw(/usr/sbin/rt-setup-database-5 --action init --skip-create)],
+        command => [ $self->{release}->program('rt-setup-database'), qw(--action init --skip-create) ],
         env     => {
             PATH               => $ENV{PATH},
             HOME               => "$dir",
@@ -74,7 +75,7 @@ END
             RT_SITE_CONFIG_DIR => "$dir/site.d",
         },
     );
-    croak "rt-setup-database-5 failed ($run->{exit}): $run->{out}$run->{err}" if $run->{exit} || !-s "$dir/rt.db";
+    croak "rt-setup-database failed ($run->{exit}): $run->{out}$run->{err}" if $run->{exit} || !-s "$dir/rt.db";
     rename "$dir/rt.db", $template or croak "$template: $!";
     return;
 }
