@@ -12,8 +12,10 @@ use constant {
     LATER   => 30,    # seconds; what Retry-After says
 };
 
-# Headers that RT may have set for the file, which must not stand above an error page
-my @FILE_HEADERS = qw(Content-Disposition Content-Length Cache-Control Expires ETag Last-Modified Accept-Ranges);
+# Headers that RT may have set for the file, which must not stand above an error page,
+# or allow to keep it. In whatever case: RT 6 writes Cache-control.
+my $FILE_HEADER =
+    qr{\A(?:Content-(?:Disposition|Length)|Cache-Control|Pragma|Expires|ETag|Last-Modified|Accept-Ranges)\z}i;
 
 # A Get failed. Returns the one-line message where the caller may have it, for (undef, $message); else does not return.
 sub Answer {
@@ -52,7 +54,7 @@ sub _ErrorPage {
     my $headers = $r->headers_out;
     $m->autoflush(0);
     $m->clear_buffer;
-    delete $headers->{$_} for @FILE_HEADERS;
+    delete @$headers{ grep { $_ =~ $FILE_HEADER } keys %$headers };
 
     my $page;
     if ( $caller->IsREST ) {
@@ -62,7 +64,7 @@ sub _ErrorPage {
     else {
         $page = _Render( $m, $r, $code, $sentence );
     }
-    delete $headers->{Expires};
+    delete @$headers{ grep { $_ =~ $FILE_HEADER } keys %$headers };    # the page's own header allows caches, too
     $headers->{Status}          = $status;
     $headers->{'Cache-Control'} = 'no-store';
     $headers->{'Retry-After'}   = LATER if $code == 503;

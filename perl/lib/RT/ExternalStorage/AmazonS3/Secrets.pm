@@ -16,6 +16,23 @@ sub Hide {
     return if $others && $Registered && $others == $Registered;
     $Registered = $others ? sub { return _Obfuscate( $_[0], $others->(@_), $_[2] ) } : \&_Obfuscate;
     $meta->{Obfuscate} = $Registered;
+    _MendGetObfuscated() if !eval { RT->Config->GetObfuscated('ExternalStorage'); 1 };
+    return;
+}
+
+# RT 4.4 clones the value in list context, which fails with a hash: its whole System Configuration page is an error
+# then. None of its own options that have an Obfuscate is one, so it does not know.
+sub _MendGetObfuscated {
+    my $original = RT::Config->can('GetObfuscated') or return;
+    no warnings 'redefine';
+    *RT::Config::GetObfuscated = sub {
+        my ( $config, $name, $user ) = @_;
+        my $obfuscate = ( $config->Meta($name) || {} )->{Obfuscate};
+        return $config->$original( $name, $user ) if $name ne 'ExternalStorage' || !$obfuscate;
+        my $value = $config->Get($name);                                     # a reference in scalar context
+        my $shown = $obfuscate->( $config, { %{ $value || {} } }, $user );
+        return wantarray ? %$shown : $shown;
+    };
     return;
 }
 
@@ -56,6 +73,7 @@ RT::ExternalStorage::AmazonS3::Secrets - keeps keys off RT's System Configuratio
 =head2 Hide
 
 Registers an C<Obfuscate> for C<%ExternalStorage> in RT's configuration metadata. RT's web editor leaves options that
-have one alone, so C<%ExternalStorage> is changed in the configuration files only.
+have one alone, so C<%ExternalStorage> is changed in the configuration files only. Where RT's C<GetObfuscated> can't
+do this for a hash (RT 4.4), it is mended for C<%ExternalStorage>, and for nothing else.
 
 =cut
