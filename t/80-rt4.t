@@ -9,22 +9,12 @@ use Test::More;
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Demo::Files;
-use Rts3::Test::File qw(slurp);
+use Rts3::Test::File  qw(slurp);
+use Rts3::Test::Needs qw(needs needs_s3);
 use Rts3::Test::RT;
-use Rts3::Test::S3Server;
 
-# prove's -I puts our module behind RT's; the harness puts it in front
-local $ENV{PERL5LIB} = join ':', grep { !-e "$_/RT/ExternalStorage/AmazonS3.pm" } split /:/, $ENV{PERL5LIB} // '';
-
-if ( my $reason = Rts3::Test::RT->missing(4) ) {
-    die $reason if $ENV{CI};
-    plan skip_all => $reason;
-}
-my $s3 = eval { Rts3::Test::S3Server->start };
-if ( !$s3 ) {
-    die $@ if $ENV{CI} || $@ !~ /build it with/;
-    plan skip_all => $@;
-}
+needs( Rts3::Test::RT->missing(4) );
+my $s3     = needs_s3;
 my $cutoff = 1000;
 my $rt     = Rts3::Test::RT->new(
     version => 4,

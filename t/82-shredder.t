@@ -12,22 +12,10 @@ use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Process;
-use Rts3::Test::RT;
-use Rts3::Test::S3Server;
+use Rts3::Test::Needs qw(needs_rt needs_s3);
 
-# prove's -I puts our module behind RT's; the harness puts it in front
-local $ENV{PERL5LIB} = join ':', grep { !-e "$_/RT/ExternalStorage/AmazonS3.pm" } split /:/, $ENV{PERL5LIB} // '';
-
-if ( my $reason = Rts3::Test::RT->missing ) {
-    die $reason if $ENV{CI};
-    plan skip_all => $reason;
-}
-my $s3 = eval { Rts3::Test::S3Server->start };
-if ( !$s3 ) {
-    die $@ if $ENV{CI} || $@ !~ /build it with/;
-    plan skip_all => $@;
-}
-my $rt = Rts3::Test::RT->new(
+my $s3 = needs_s3;
+my $rt = needs_rt(
     storage => {
         Type            => 'AmazonS3',
         Bucket          => 'att',
