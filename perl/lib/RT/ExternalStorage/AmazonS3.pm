@@ -435,10 +435,22 @@ reference to it.
 
 =head1 DELETING
 
-RT 5.0.8 and later delete files when tickets are shredded. This module deletes an object only after the transaction is
-over, and only if RT's database then has no other attachment or custom field value with that content. It keeps the
-object whenever it can't be sure, for example while F<rt-externalize-attachments> runs on the same machine. Do not
-shred on one machine while that program runs on another.
+RT deletes no file until it is told to: RT 5.0.8 and later can do so when they shred tickets; older ones never do. This
+module deletes an object only after the shredder's transaction is over, and only if RT's database then has no other
+attachment or custom field value with that content. It keeps the object, and says so in RT's log, whenever it can't be
+sure: if the database gives no answer, or while F<rt-externalize-attachments> runs on the same machine. What is kept
+without need costs a little money.
+
+B<Do not shred on one machine while F<rt-externalize-attachments> runs on another.> That program finds an object in the
+bucket and only then notes in the database that it is needed; it can't be seen from another machine. If the object is
+deleted in between, the attachment is lost.
+
+B<A bucket, or a prefix in it, is for one RT alone> where files are deleted: only its own database is asked who needs
+them.
+
+Where the bucket keeps versions of its objects, a deleted object is only hidden: the file is still there, still paid
+for, and can be read by whoever may read old versions. If shredding must destroy it, let a lifecycle rule remove
+I<noncurrent> versions; such a rule touches no object that RT needs.
 
 =head1 DIRECT LINKING
 
