@@ -1,6 +1,6 @@
 //! The C ABI: pointers in, pointers out, and nothing else.
 //!
-//! Every export goes through [`guard()`], which turns NULL, text that is not UTF-8, misuse and panics
+//! Every export goes through one guard, which turns NULL, text that is not UTF-8, misuse and panics
 //! into errors. The header's introduction stands in `include/cbindgen.toml`.
 #![allow(non_camel_case_types)]
 
