@@ -1,0 +1,182 @@
+#!/usr/bin/perl
+# The manual and README are word for word true: each configuration in them is given to an RT, each policy is read, each
+# command exists.
+use strict;
+use warnings;
+
+use FindBin;
+use JSON::PP       ();
+use LWP::UserAgent ();
+use Test::More;
+
+use lib "$FindBin::Bin/lib";
+use Rts3::Test::File  qw(slurp);
+use Rts3::Test::Needs qw(needs_rt needs_s3);
+
+my $root  = "$FindBin::Bin/..";
+my $s3    = needs_s3( public => ['public'] );
+my $rt    = needs_rt();
+my %texts = (
+    'the manual' => slurp( $rt->expected_module ) =~ s/\A.*?^__END__$//msr,
+    'README'     => slurp("$root/README.md"),
+);
+
+sub complaints {
+    return grep {/\[(?:warning|error|critical)\].*(?:storage|config)/i} split /\n/, $rt->log_text;
+}
+
+# Indented text, without its indentation; blank lines do not end it
+sub blocks {
+    my ($text) = @_;
+    my @blocks;
+    my $inside = 0;
+    for my $line ( split /\n/, $text ) {
+        if ( $line =~ /^ {4}(.*)/ ) {
+            push @blocks, '' if !$inside;
+            $blocks[-1] .= "$1\n";
+            $inside = 1;
+        }
+        elsif ( $line =~ /\S/ ) { $inside = 0 }
+    }
+    return @blocks;
+}
+
+my ( @configurations, @switches, @policies, @commands, @unknown );
+for my $where ( sort keys %texts ) {
+    for my $block ( blocks( $texts{$where} ) ) {
+        my $kind =
+              $block =~ /^Set\(%ExternalStorage,/ ? \@configurations
+            : $block =~ /^Set\(\$/                ? \@switches
+            : $block =~ /^\{/                     ? \@policies
+            : $block =~ /\A(?:[\w.-]+\/|\/opt\/|perl|apt-get|rt-)[^\n]*(?:\n|\z)/ && $block !~ /^\s{2,}/m ? \@commands
+            :                                                                                               \@unknown;
+        push @{$kind}, { where => $where, text => $block };
+    }
+}
+is( scalar @configurations, 5, 'configurations: four in the manual, one in README' );
+is( scalar @policies,       1, 'a bucket policy' );
+is( scalar @switches,       1, 'a switch for direct links' );
+is(
+    join( '|', map { ( split /\n/, $_->{text} )[0] } @unknown ),
+    'perl/lib/RT/ExternalStorage/',
+    'nothing else but the tree of the sources'
+);
+
+# ---- configurations
+
+my %storage;
+my $count = 0;
+for my $block (@configurations) {
+    my $name = "$block->{where}, configuration " . ++$count;
+
+    # word for word
+    $rt->clear_log;
+    $rt->set_config( $block->{text} );
+    my $written = $rt->call('return { %{ RT->System->ExternalStorage } }');
+    is( ref $written, 'HASH', "$name: RT takes it" );
+    my ($mistake) = grep { !/Bucket: '[.]{3}'/ } complaints();
+    is( $mistake,         undef, '... and complains of nothing but dots in the place of a name' );
+    is( $written->{Type}, undef, '... Type is what loads the module' );
+
+    # with what is the reader's own put before it, which counts where RT finds an option twice
+    my %own = ( AccessKeyId => $s3->access_key, SecretAccessKey => $s3->secret_key, Host => $s3->http );
+    $own{Bucket} = "bucket-$count" if $written->{Bucket} eq '...';
+    my $more = join ', ', map {"$_ => '$own{$_}'"} sort keys %own;
+    $rt->clear_log;
+    $rt->set_config("Set(%ExternalStorage, $more);\n$block->{text}");
+    my $got = $rt->call( <<'END', "content $count" );
+        my ($content) = @_;
+        my $storage = RT->System->ExternalStorage;
+        my $digest  = Digest::SHA::sha256_hex($content);
+        return [ [ $storage->Store( $digest, $content ) ], [ $storage->Get($digest) ], $digest, $storage->Bucket,
+            [ $storage->IsWriteable ], $storage->{Region} ];
+END
+    my ( $stored, $read, $digest, $bucket, $writeable, $region ) = @{$got};
+    is_deeply( $stored,    [$digest],          '... Store' );
+    is_deeply( $read,      ["content $count"], '... Get' );
+    is_deeply( $writeable, [1],                '... IsWriteable' );
+    is( $s3->content( $bucket, $digest ), "content $count",   '... and the object is in the bucket' );
+    is( $region,                          $written->{Region}, '... signed for the region that is written there' );
+    is( join( "\n", complaints() ),       '',                 '... with nothing in the log' );
+}
+
+# ---- direct links
+
+my $policy = JSON::PP->new->decode( $policies[0]{text} );
+is( $policy->{Version}, '2012-10-17', 'the bucket policy is JSON, of the version that S3 has' );
+is_deeply(
+    $policy->{Statement},
+    [
+        {
+            Sid       => 'AllowPublicRead',
+            Effect    => 'Allow',
+            Principal => '*',
+            Action    => 's3:GetObject',
+            Resource  => 'arn:aws:s3:::BUCKET/*',
+        }
+    ],
+    '... and allows everybody to read, and nothing else'
+);
+
+$rt->set_storage(
+    Type            => 'AmazonS3',
+    Bucket          => 'public',
+    Host            => $s3->http,
+    AccessKeyId     => $s3->access_key,
+    SecretAccessKey => $s3->secret_key,
+);
+my $png     = "\x89PNG\r\n\x1a\n" . 'p' x 300;
+my $script  = 'rt-externalize-attachments';
+my $link_of = <<'END';
+    my $attachment = RT::Attachment->new( RT->SystemUser );
+    $attachment->Load(@_);
+    return RT->System->ExternalStorageURLFor($attachment);
+END
+
+for my $switch ( '', $switches[0]{text} ) {
+    $rt->set_config("Set(\$ExternalStorageCutoffSize, 100);\n$switch");
+    my $ticket = $rt->create_ticket( attachments => [ { name => 'a.png', type => 'image/png', content => $png } ] );
+    my ($exit) = $rt->run_script($script);
+    is( $exit, 0, "RT's externalizer" );
+    my ($id) = map { $_->{id} } grep { ( $_->{name} // '' ) eq 'a.png' } @{ $ticket->{attachments} };
+    my $link = $rt->call( $link_of, $id );
+    if ( !$switch ) {
+        is( $link, undef, 'no direct link before it is switched on' );
+        next;
+    }
+    my $answer = LWP::UserAgent->new->get($link);
+    is( $answer->code, 200, 'the switch, word for word: a link that anybody can follow' );
+    ok( $answer->content eq $png, '... to the file' );
+}
+
+# ---- commands
+
+for my $line ( map { split /\n/, $_->{text} } @commands ) {
+    my ( $program, @words ) = split ' ', $line =~ s/\s+#.*//r;
+    if ( $program =~ m{(?:^|/)(rt-[\w-]+)\z} ) {
+        my ( $exit, $out, $err ) = $rt->run_script( $1 =~ s/-5\z//r, @words );
+        is( $exit, 0, "$line: RT's own, which takes these options" ) or diag $err;
+    }
+    elsif ( $program eq 'apt-get' ) {
+        my %listed = map { $_ => 1 } split ' ', `$root/script/bootstrap --list`;
+        is( join( ' ', grep { !$listed{$_} } @words[ 1 .. $#words ] ), '', "$line: packages that the tests have" );
+    }
+    elsif ( $program =~ m{^script/} ) {
+        ok( -x "$root/$program", "$line: is there" );
+        my $text = slurp("$root/$program");
+        like( $text, qr/^step_\Q$_\E\(\)/m, "... and knows $_" ) for @words;
+    }
+    elsif ( $program eq 'perldoc' ) {
+        ok( -e "$root/$words[0]", "$line: is there" );
+    }
+    else {
+        is( $line, 'perl Makefile.PL && make && sudo make install', "$line: tried in t/60-install.t" );
+    }
+}
+
+is_deeply(
+    [ sort keys %{ { map { ( $_->{path} => 1 ) } grep { $_->{type} } $rt->loaded_modules } } ],
+    [ $rt->expected_module ],
+    'all of this with our module'
+);
+done_testing;
