@@ -11,25 +11,16 @@ use Test::More;
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Contents;
 use Rts3::Test::Demo::Files;
-use Rts3::Test::File qw(spew);
+use Rts3::Test::File  qw(spew);
+use Rts3::Test::Needs qw(needs needs_rt needs_s3);
 use Rts3::Test::OwnBackend;
-use Rts3::Test::RT;
-use Rts3::Test::S3Server;
 
 binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
 
-if ( my $reason = Rts3::Test::RT->missing // Rts3::Test::OwnBackend::missing() ) {
-    die $reason if $ENV{CI};
-    plan skip_all => $reason;
-}
-my $s3 = eval { Rts3::Test::S3Server->start };
-if ( !$s3 ) {
-    die $@ if $ENV{CI} || $@ !~ /build it with/;
-    plan skip_all => $@;
-}
-
+needs( Rts3::Test::OwnBackend::missing() );
+my $s3     = needs_s3;
 my $script = 'rt-externalize-attachments';
-my $rt     = Rts3::Test::RT->new( env => { Rts3::Test::OwnBackend::environment($s3) } );
+my $rt     = needs_rt( env => { Rts3::Test::OwnBackend::environment($s3) } );
 my $bucket;
 
 # In a process of RT. A task: what to do (store or read), with whose contents, of which sizes.
