@@ -1,0 +1,26 @@
+#!/usr/bin/perl
+# Garage, a real S3 server: RT's script against it, and what it does otherwise than Amazon. Built on the first run.
+use strict;
+use warnings;
+use utf8;
+
+use FindBin;
+use Test::More;
+
+use lib "$FindBin::Bin/lib";
+use Rts3::Test::Garage;
+use Rts3::Test::Needs       qw(needs);
+use Rts3::Test::ServerFacts qw(as_documented facts);
+use Rts3::Test::WholePath   qw(whole_path);
+
+binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
+
+Rts3::Test::Garage->build if $ENV{RTS3_TEST_ALL};
+needs( Rts3::Test::Garage->missing );
+my $garage = Rts3::Test::Garage->start;
+
+subtest "RT's script" => sub { whole_path($garage) };
+subtest 'what the documentation says of it' =>
+    sub { as_documented( 'Garage ' . $garage->version, facts( $garage->client ) ) };
+
+done_testing;
