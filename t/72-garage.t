@@ -15,7 +15,10 @@ use Rts3::Test::WholePath   qw(whole_path);
 
 binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
 
-Rts3::Test::Garage->build if $ENV{RTS3_TEST_ALL};
+if ( $ENV{RTS3_TEST_ALL} && Rts3::Test::Garage->missing ) {
+    diag 'Building Garage, once: some minutes';
+    Rts3::Test::Garage->build;
+}
 needs( Rts3::Test::Garage->missing );
 my $garage = Rts3::Test::Garage->start;
 
