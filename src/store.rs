@@ -309,7 +309,3 @@ impl Output for Discard {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_addresses;
-#[cfg(test)]
-mod tests_options;

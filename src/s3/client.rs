@@ -19,6 +19,9 @@ use crate::config::Config;
 use crate::error::{Code, Error, Result};
 use crate::key::Key;
 
+/// Of an empty object, where the ETag is the MD5; a content that is not empty never has it.
+const MD5_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
+
 /// What came of a PUT.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Put {
@@ -111,10 +114,20 @@ impl Client {
             if self.session.connections.progress.bytes_sent() < content.len() as u64 {
                 return Err(Failure::not_s3s("success before the whole content was sent"));
             }
-            match stored.e_tag.as_deref() {
-                None | Some("") => Err(Failure::not_s3s("success without an ETag")),
-                Some(_) => Ok(Put::Stored),
+            let e_tag = stored.e_tag.as_deref().map(|tag| tag.trim_matches('"'));
+            match e_tag {
+                None | Some("") => return Err(Failure::not_s3s("success without an ETag")),
+                Some(MD5_OF_NOTHING) if !content.is_empty() => {
+                    return Err(Failure::not_s3s(
+                        "success, but the ETag is that of an empty object",
+                    ));
+                }
+                Some(_) => {}
             }
+            if written.encryption.is_some() && stored.server_side_encryption.is_none() {
+                self.session.learned.note_unencrypted();
+            }
+            Ok(Put::Stored)
         });
         match put.await {
             Ok(stored) => Ok(stored),

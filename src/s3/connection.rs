@@ -166,7 +166,7 @@ impl Connections {
             .tls()?
             .connect(&address.host, socket)
             .await
-            .map_err(|error| network(tls_text(&address.authority, &error.to_string())))?;
+            .map_err(|error| no_handshake(&address.authority, &error.to_string()))?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 
@@ -239,12 +239,21 @@ fn network(text: String) -> Failure {
     Failure::new(Code::Network, Retry::Backoff, text)
 }
 
-fn tls_text(authority: &str, error: &str) -> String {
-    let advice = match error.contains("certificate verify failed") {
-        true => "; an authority that this machine does not know goes into the option CAFile",
-        false => "",
+fn no_handshake(authority: &str, error: &str) -> Failure {
+    let plain = error.contains("wrong version number") || error.contains("packet length too long");
+    let advice = if error.contains("certificate verify failed") {
+        "; an authority that this machine does not know goes into the option CAFile"
+    } else if plain {
+        "; it may be a server without TLS: Host => 'http://...'"
+    } else {
+        ""
     };
-    format!("no TLS with {authority}: {error}{advice}")
+    let retry = if plain { Retry::Never } else { Retry::Backoff };
+    Failure::new(
+        Code::Network,
+        retry,
+        format!("no TLS with {authority}: {error}{advice}"),
+    )
 }
 
 fn no_tls(error: native_tls::Error) -> Failure {

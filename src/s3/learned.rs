@@ -18,6 +18,7 @@ const WRONG_STYLE: [&str; 4] = [
 #[derive(Default)]
 pub struct Learned {
     other_style: AtomicBool,
+    unencrypted: AtomicBool,
     notes: Mutex<Vec<String>>,
 }
 
@@ -33,6 +34,20 @@ impl Learned {
     /// Lines for the log about what was learned since the last time.
     pub fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The server has stored an object without saying that it is encrypted, which was asked for.
+    pub(super) fn note_unencrypted(&self) {
+        if !self.unencrypted.swap(true, Ordering::Relaxed) {
+            self.note("the server does not say that it encrypts: it seems to ignore the option ServerSideEncryption".to_owned());
+        }
+    }
+
+    fn note(&self, text: String) {
+        self.notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(text);
     }
 
     /// A definite addressing error: true if the other style is to be tried, once.
@@ -55,10 +70,7 @@ impl Learned {
             "{}: trying the other addressing style; set AddressingStyle => '{style}'",
             failure.text
         );
-        self.notes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(note);
+        self.note(note);
         true
     }
 }

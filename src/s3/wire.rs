@@ -27,7 +27,13 @@ const USER_AGENT: &str = concat!("rts3/", env!("CARGO_PKG_VERSION"));
 /// Bytes of an answer that is no object: error documents and such.
 const LARGEST_DOCUMENT: u64 = 256 * 1024;
 /// Headers of an answer that rusoto may see. It unwraps what it parses of the others.
-const KNOWN_HEADERS: [&str; 4] = ["content-length", "etag", "content-type", "last-modified"];
+const KNOWN_HEADERS: [&str; 5] = [
+    "content-length",
+    "etag",
+    "content-type",
+    "last-modified",
+    "x-amz-server-side-encryption",
+];
 /// Headers that the signature covers, beside `x-amz-*`.
 const SIGNED_HEADERS: [&str; 6] = [
     "host",

@@ -1,8 +1,6 @@
 //! Options whose effect is seen by the server. It plays the proxy where the host's name matters.
 
-use super::tests::{assert_stored, content, get, open, put};
 use super::*;
-use crate::s3::testing::{error, Server};
 
 const AWS: [(&str, &str); 1] = [("Host", "http://s3.amazonaws.com")];
 
@@ -115,6 +113,31 @@ fn what_is_written_goes_with_what_was_asked_for() {
         assert_eq!(seen.header("x-amz-checksum-sha256"), expected, "{}", seen.method);
     }
     assert_eq!(state.requests.len(), 6);
+}
+
+#[test]
+fn encryption_that_the_server_ignores_is_warned_about_once() {
+    let server = Server::start();
+    let store = open(&server, &[("ServerSideEncryption", "AES256")]);
+    for size in [10, 20] {
+        put(&store, &content(size)).unwrap();
+    }
+    let warnings = warnings(&store);
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0].contains("ignore the option ServerSideEncryption"),
+        "{warnings:?}"
+    );
+    let server = Server::with(|_, _| {
+        Some(answer(
+            200,
+            "ETag: \"1\"\r\nx-amz-server-side-encryption: AES256\r\n",
+            b"",
+        ))
+    });
+    let store = open(&server, &[("ServerSideEncryption", "AES256")]);
+    put(&store, &content(10)).unwrap();
+    assert!(store.next_message().is_none());
 }
 
 #[test]
@@ -238,4 +261,45 @@ fn the_other_addressing_style_is_tried_once() {
         assert!(get(&store, &object.0).is_err());
     }
     assert_eq!(server.methods(), ["GET", "GET", "GET"], "no loop");
+}
+
+/// Options whose effect is seen by the server.
+#[test]
+fn options_on_the_wire() {
+    let object = content(10);
+    let server = Server::start();
+    let store = open(
+        &server,
+        &[
+            ("Prefix", "rt ä/"),
+            ("Region", "eu-west-1"),
+            ("SessionToken", "TOPTOKEN"),
+        ],
+    );
+    store
+        .store(&object.0, &object.1, Some("text/html"), None)
+        .unwrap();
+    let seen = server.state().requests[0].clone();
+    assert_eq!(seen.target, format!("/files/rt%20%C3%A4/{}", object.0));
+    assert_eq!(format!("http://{}", seen.header("host")), server.host);
+    assert_eq!(seen.header("content-type"), "text/html");
+    assert_eq!(seen.header("content-disposition"), "attachment");
+    assert_eq!(seen.header("content-length"), "10");
+    assert_eq!(seen.header("x-amz-security-token"), "TOPTOKEN");
+    let authorization = seen.header("authorization");
+    assert!(
+        authorization.starts_with("AWS4-HMAC-SHA256 Credential=ID/"),
+        "{authorization}"
+    );
+    assert!(authorization.contains("/eu-west-1/s3/aws4_request,SignedHeaders=content-disposition;content-type;host;if-none-match;x-amz-content-sha256;x-amz-date;x-amz-security-token,"), "{authorization}");
+
+    let host = server.host.replace("127.0.0.1", "localhost");
+    let store = open(&server, &[("AddressingStyle", "virtual"), ("Host", &host)]);
+    store.store(&object.0, &object.1, None, None).unwrap();
+    let seen = server.state().requests.last().unwrap().clone();
+    assert_eq!(
+        format!("http://{}", seen.header("host")),
+        host.replace("localhost", "files.localhost")
+    );
+    assert_eq!(seen.target, format!("/{}", object.0));
 }

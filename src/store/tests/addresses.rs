@@ -1,9 +1,7 @@
 //! Which address, Host header and region go out, for the servers and names that there are. A proxy
 //! sees them all, so that no name has to be looked up.
 
-use super::tests::open;
 use super::*;
-use crate::s3::testing::Server;
 
 const KEY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
