@@ -333,7 +333,8 @@ Belongs to temporary keys. Default: none.
 =item C<Host>
 
 The server: C<host>, C<host:port>, or a URL that begins with C<http://> or C<https://>. https if not said. Default:
-C<s3.amazonaws.com>.
+C<s3.amazonaws.com>. (RT's own module speaks http to a C<host:port>, with the bucket's name before it; for such a server
+write C<http://host:port> here, and C<< AddressingStyle => 'virtual' >> if it needs that.)
 
 =item C<Region>
 
@@ -355,8 +356,8 @@ stored with one prefix is not found with another.
 =item C<ServerSideEncryption>, C<SSEKMSKeyId>
 
 How the server encrypts what it stores: C<AES256>, C<aws:kms> or C<aws:kms:dsse>, the latter two with the key that
-C<SSEKMSKeyId> names, else with the account's own. Default: what the bucket says. RT's own module can't read objects
-that are encrypted with KMS.
+C<SSEKMSKeyId> names, else with the account's own. Default: what the bucket says. Where a server ignores it, RT's log
+has a warning. RT's own module can't read objects that are encrypted with KMS.
 
 =item C<StorageClass>
 
