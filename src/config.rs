@@ -100,7 +100,7 @@ impl Config {
         let endpoint = Endpoint::parse(&mut options, &bucket)?;
         let config = Config {
             keys,
-            prefix: options.checked("Prefix", "", parse_prefix),
+            prefix: options.checked("Prefix", parse_prefix),
             extra_authorities: parse_authorities(&mut options, endpoint.is_https()),
             proxy: Proxy::find(&mut options, endpoint.is_https(), endpoint.host(), environment),
             written: Written::parse(&mut options, endpoint.is_aws()),
@@ -260,7 +260,7 @@ fn parse_authorities(options: &mut Options<'_>, https: bool) -> Option<Vec<u8>> 
 }
 
 fn parse_create_bucket(options: &mut Options<'_>) -> bool {
-    options.checked("CreateBucket", "1", |value| match value {
+    options.checked("CreateBucket", |value| match value {
         "1" => Ok(true),
         "0" => Ok(false),
         _ => Err("0 or 1"),

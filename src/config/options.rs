@@ -1,5 +1,7 @@
 //! Reading options one by one, collecting the mistakes.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::Mistake;
@@ -74,6 +76,10 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 fn info(name: &str) -> Option<&'static OptionInfo> {
     OPTIONS.iter().find(|option| option.name == name)
+}
+
+fn default_of(name: &str) -> &'static str {
+    info(name).map_or("", |option| option.default)
 }
 
 /// The options as given, and the mistakes found so far.
@@ -162,12 +168,12 @@ impl<'a> Options<'a> {
     pub(super) fn checked<T>(
         &mut self,
         name: &'static str,
-        default: &'static str,
         parse: impl Fn(&str) -> Result<T, &'static str>,
     ) -> T
     where
         T: Default,
     {
+        let default = default_of(name);
         // An empty value that is the default is no mistake: Prefix => ''.
         let value = match self.raw(name) {
             Some("") if default.is_empty() => None,
@@ -184,37 +190,27 @@ impl<'a> Options<'a> {
 
     /// Seconds, with or without decimals.
     pub(super) fn seconds(&mut self, name: &'static str, least: f64, most: f64) -> Duration {
-        let default = info(name).map_or("", |option| option.default);
-        let read = |text: &str| text.parse::<f64>().ok().filter(|s| (least..=most).contains(s));
-        let value = self.text(name);
-        let seconds = match value.map(|text| (text, read(text))) {
-            None => None,
-            Some((_, Some(seconds))) => Some(seconds),
-            Some((text, None)) => {
-                self.not_allowed(name, text, &format!("seconds from {least} to {most}"), default);
-                None
-            }
-        };
-        Duration::from_secs_f64(seconds.or_else(|| read(default)).unwrap_or(most))
+        Duration::from_secs_f64(self.number(name, "seconds", least, most))
     }
 
     /// A whole number within bounds.
     pub(super) fn whole_number(&mut self, name: &'static str, least: u32, most: u32) -> u32 {
-        let default = info(name).map_or("", |option| option.default);
-        let read = |text: &str| text.parse::<u32>().ok().filter(|n| (least..=most).contains(n));
-        let number = self.text(name).and_then(|text| {
-            let number = read(text);
-            if number.is_none() {
-                self.not_allowed(
-                    name,
-                    text,
-                    &format!("a whole number from {least} to {most}"),
-                    default,
-                );
+        self.number(name, "a whole number", least, most)
+    }
+
+    fn number<T>(&mut self, name: &'static str, kind: &str, least: T, most: T) -> T
+    where
+        T: FromStr + PartialOrd + Display + Copy,
+    {
+        let default = default_of(name);
+        let read = |text: &str| text.parse::<T>().ok().filter(|n| (least..=most).contains(n));
+        if let Some(text) = self.text(name) {
+            match read(text) {
+                Some(number) => return number,
+                None => self.not_allowed(name, text, &format!("{kind} from {least} to {most}"), default),
             }
-            number
-        });
-        number.or_else(|| read(default)).unwrap_or(least)
+        }
+        read(default).unwrap_or(least)
     }
 
     pub(super) fn not_allowed(&mut self, name: &str, value: &str, allowed: &str, default: &str) {

@@ -62,7 +62,7 @@ impl Written {
                 let id = value.len() == 12 && value.bytes().all(|c| c.is_ascii_digit());
                 id.then_some(()).ok_or("the 12 digits of an AWS account")
             }),
-            checksum: options.checked("Checksum", "auto", |value| match value {
+            checksum: options.checked("Checksum", |value| match value {
                 "auto" => Ok(aws),
                 "always" => Ok(true),
                 "never" => Ok(false),

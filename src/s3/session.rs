@@ -24,7 +24,6 @@ pub(super) struct Session {
 }
 
 /// One operation: who pays for it, what messages call it, what goes with its requests.
-#[derive(Clone)]
 pub(super) struct Operation<'a> {
     pub(super) budget: &'a Budget,
     pub(super) name: &'static str,
