@@ -4,9 +4,67 @@
 //! {"operation":"PutObject","bucket":"b","key":"prefix*","nth":[1,2],"do":{"answer":{"status":503}}}
 //! ```
 //!
-//! Without `operation`, `bucket` or `key` it fits every one. `nth` are numbers of requests that it fitted,
-//! the first one being 1. The first rule that fires decides; those behind it don't see the request. What
-//! `do` can say are the fields of [`Fault`].
+//! Without `operation`, `bucket` or `key` it fits every one. Of the requests that it fits, counted from 1, it
+//! fires for those in `nth` (`[1,3]`; `[2,"..."]` is from the second on) or from the `from`-th on, else for
+//! all, and of these with the probability `chance` (0 to 1) if that is given. The first rule that fires
+//! decides; those behind it don't see the request. A rule with nothing but `region` and `clock_s` in its `do`
+//! is a state of the server: it applies, and the rules behind it are looked at all the same.
+//!
+//! What `do` can say; several fields go together where that makes sense:
+//!
+//! | field | what happens |
+//! |---|---|
+//! | `{"answer":{"status":409,"code":"…","message":"…","headers":{…},"body":"…","pad":N}}` | nothing is done, this is the answer. With a `code` and no `body` it is S3's XML, else the body as it stands. `pad`: so many bytes of blanks are put into the message, or behind the body |
+//! | `{"raw":"HTTP/1.1 200 OK\r\n…"}` | these bytes are the answer, then the connection is closed |
+//! | `{"ignore_condition":true}` | If-None-Match is not heeded, as in Garage 2.5 |
+//! | `{"refuse_condition":true}` | 501 where there is an If-None-Match, as B2 and StorageGRID |
+//! | `{"drop_etag":true}` | the answer lacks its ETag |
+//! | `{"delay_ms":500}` | the answer comes so much later |
+//! | `{"stall":{"at":POINT,"after":N}}` | nothing is read or sent from there on; the connection stays open until the client closes it |
+//! | `{"reset":{"at":POINT,"after":N}}` | the connection is reset (RST) there |
+//! | `{"close":{"at":POINT,"after":N}}` | the connection is closed (FIN, no TLS close_notify) there; with `body` this is a truncated answer |
+//! | `{"rate":N}` | the answer's body goes out at N bytes per second |
+//! | `{"upload_rate":N}` | the request's body is read at N bytes per second |
+//! | `{"flip":{"at":"body","offset":N}}` | the byte at N of the answer's body has all its bits turned |
+//! | `{"flip":{"at":"upload","offset":N}}` | likewise the byte at N of the request's body, before the server hashes it |
+//! | `{"keep":"nothing"}` | PUT: success is answered and nothing is kept; an older object stays |
+//! | `{"keep":{"bytes":N}}`, `{"keep":{"flip":N}}` | PUT: success, and only the first N bytes are kept, or all with the byte at N turned |
+//! | `{"length":{"add":N}}` | Content-Length is wrong by N (negative: too small); the body is right, the connection stays open |
+//! | `{"length":{"say":"abc"}}` | Content-Length is this text |
+//! | `{"length":"missing"}` | no Content-Length: the body ends where the connection does |
+//! | `{"length":"chunked"}` | chunks in place of Content-Length |
+//! | `{"headers":{"name":"value"}}` | the answer has these headers (UTF-8) beside or in place of its own |
+//! | `{"latin1_headers":{"name":"value"}}` | the same in ISO 8859-1 |
+//! | `{"header_bytes":N}` | the answer has a header `x-amz-meta-long` with a value of N bytes |
+//! | `{"close_ms":N}`, `{"reset_ms":N}` | so long after the complete answer the connection is closed (FIN) or reset, without having been announced |
+//! | `{"region":{"name":"eu-central-1","refuse":HOW,"header":true,"xml":true,"location":"http://…"}}` | requests signed for another region are refused; see below |
+//! | `{"clock_s":1200}` | the server's clock is so many seconds ahead (negative: behind): Date, and the check of the request's date |
+//!
+//! `POINT` is one of
+//!
+//! - `upload`: after N bytes of the request's body were read (0, the default: none is read). Nothing is done;
+//! - `received`: the whole request has come. Nothing is done;
+//! - `answered`: the request is carried out, no byte of the answer goes out;
+//! - `head`: after N bytes (default 0) of the answer, counted from its first line;
+//! - `body`: after N bytes (default 0) of the answer's body. Content-Length tells the whole.
+//!
+//! A point that the request or its answer does not reach (a body shorter than N) is none.
+//!
+//! `HOW` to refuse a request signed for another region:
+//!
+//! - `moved`: 301 PermanentRedirect;
+//! - `malformed` (the default): 400 AuthorizationHeaderMalformed, AWS's words;
+//! - `garage`: the same in the words of Garage 2.5, which has no header for it;
+//! - `redirect`: 307 TemporaryRedirect with `location` (the path is put behind it).
+//!
+//! `header`: `x-amz-bucket-region` is told (default true, not with `garage`). `xml`: `<Region>` and `<Endpoint>`
+//! are told (default true). HEAD gets the status and the header without a body.
+//!
+//! The log tells of each request in `fault` what was applied, joined by `+`, in the order in which it came
+//! about: `answer`, `raw`, `ignore_condition`, `refuse_condition`, `drop_etag`, `delay`, `stall:POINT`,
+//! `reset:POINT`, `close:POINT`, `rate`, `upload_rate`, `flip:body`, `flip:upload`, `keep`, `length`,
+//! `headers`, `close_ms`, `reset_ms`, `region`, `clock`; null if nothing was.
+//! A point that was not reached is not told, nor is a region or a clock that had nothing to refuse.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
