@@ -121,6 +121,17 @@ sub agent {
     return $self->{agent} //= $self->browser;
 }
 
+=head2 another
+
+The same server with a browser of its own, for one more user at once.
+
+=cut
+
+sub another {
+    my $self = shift;
+    return bless { port => $self->{port}, errors => $self->{errors}, owner => $self->{owner} }, ref $self;
+}
+
 =head2 login $user, $password
 
 Logs in (root and password by default), and dies if RT says no.
