@@ -8,12 +8,30 @@ const ERROR_BODY: usize = 64 * 1024;
 
 /// An S3 error with a status of its own choice.
 pub fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
-    let xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message></Error>",
-        escape(code),
-        escape(message)
-    );
-    let mut response = Response::new(Body::from(xml));
+    error_with(status, code, message, &[])
+}
+
+/// The same, with further elements: names and texts.
+pub fn error_with(
+    status: StatusCode,
+    code: &str,
+    message: &str,
+    elements: &[(&str, &str)],
+) -> Response<Body> {
+    let elements: String = [("Code", code), ("Message", message)]
+        .iter()
+        .chain(elements)
+        .map(|(name, text)| format!("<{name}>{}</{name}>", escape(text)))
+        .collect();
+    xml(
+        status,
+        &format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>{elements}</Error>"),
+    )
+}
+
+/// An answer with XML.
+pub fn xml(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text.to_owned()));
     *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub const USAGE: &str = "\
 usage: s3server --root DIR --log FILE --tls DIR [--faults FILE] [--key ID:SECRET]...
                 [--no-list-key ID:SECRET]... [--session-token ID:TOKEN]... [--public-bucket NAME]...
-                [--http-port N] [--https-port N]";
+                [--http-port N] [--https-port N] [--region NAME] [--owner ID] [--encryption yes|no]";
 
 /// What the command line says.
 #[derive(Default)]
@@ -32,6 +32,12 @@ pub struct Args {
     pub http_port: u16,
     /// 0: any free port.
     pub https_port: u16,
+    /// The region that requests must be signed for; none: any.
+    pub region: Option<String>,
+    /// The account that `x-amz-expected-bucket-owner` must name; none: any.
+    pub owner: Option<String>,
+    /// PUT with `x-amz-server-side-encryption` is answered with it.
+    pub encryption: bool,
 }
 
 impl Args {
@@ -55,6 +61,9 @@ impl Args {
                 "--public-bucket" => _ = args.public.insert(value),
                 "--http-port" => args.http_port = port(&option, &value)?,
                 "--https-port" => args.https_port = port(&option, &value)?,
+                "--region" => args.region = Some(value),
+                "--owner" => args.owner = Some(value),
+                "--encryption" => args.encryption = value == "yes",
                 _ => return Err(format!("unknown option {option}")),
             }
         }

@@ -9,11 +9,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::{HeaderMap, Method, header};
+use hyper::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 
-use crate::Error;
+use crate::faults::{Fault, Point};
 use crate::log::Exchange;
+use crate::wire::Control;
+
+mod course;
+mod sent;
+
+pub use course::Course;
+pub use sent::Sent;
 
 /// How long the rest of a body is waited for after the answer is known.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -28,7 +35,14 @@ pub struct Reception {
 
 impl Reception {
     /// Splits a body into the one to pass on and what we keep an eye on.
-    pub fn of(body: Incoming, headers: &HeaderMap, exchange: Arc<Exchange>) -> (Arc<Self>, Received) {
+    pub fn of(
+        body: Incoming,
+        headers: &HeaderMap,
+        exchange: Arc<Exchange>,
+        fault: &Fault,
+        control: &Control,
+    ) -> (Arc<Self>, Received) {
+        let course = Course::of(fault, Point::Upload, &exchange, control);
         let reception = Arc::new(Self {
             exchange,
             polled: AtomicBool::new(false),
@@ -43,6 +57,7 @@ impl Reception {
             .map(|hex| (Sha256::new(), hex.to_ascii_lowercase()));
         let mut received = Received {
             body: Some(body),
+            course,
             hash,
             reception: Arc::clone(&reception),
         };
@@ -76,6 +91,7 @@ impl Reception {
 /// The body of a request, as s3s reads it.
 pub struct Received {
     body: Option<Incoming>,
+    course: Course,
     hash: Option<(Sha256, String)>,
     reception: Arc<Reception>,
 }
@@ -98,10 +114,11 @@ impl Body for Received {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         self.reception.polled.store(true, Ordering::Relaxed);
-        let Some(body) = self.body.as_mut() else {
+        let this = &mut *self;
+        let Some(body) = this.body.as_mut() else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(body).poll_frame(cx));
+        let frame = ready!(this.course.poll_frame(cx, Pin::new(body)));
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
@@ -121,74 +138,19 @@ impl Body for Received {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.course.is_empty() && self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.body.as_ref().map_or_else(
+            || SizeHint::with_exact(0),
+            |body| self.course.size_hint(body.size_hint()),
+        )
     }
 }
 
 impl Drop for Received {
     fn drop(&mut self) {
         *self.reception.rest.lock().expect("rest of the body") = self.body.take();
-    }
-}
-
-/// The body of an answer. The log line is written before the last bytes are handed over, so a client that
-/// has the whole answer finds its line in the log.
-pub struct Sent {
-    body: s3s::Body,
-    length: Option<u64>,
-    exchange: Arc<Exchange>,
-}
-
-impl Sent {
-    /// Wraps the body of the answer to a request with this method.
-    pub fn new(body: s3s::Body, method: &Method, headers: &HeaderMap, exchange: Arc<Exchange>) -> Self {
-        let stated = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse().ok());
-        let length = stated.or_else(|| body.size_hint().exact());
-        if method == Method::HEAD || length == Some(0) || body.is_end_stream() {
-            exchange.finish();
-        }
-        Self {
-            body,
-            length,
-            exchange,
-        }
-    }
-}
-
-impl Body for Sent {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            Some(Ok(frame)) => {
-                let sent = self.exchange.sent(frame.data_ref().map_or(0, Bytes::len));
-                if self.body.is_end_stream() || self.length.is_some_and(|length| sent >= length) {
-                    self.exchange.finish();
-                }
-            }
-            Some(Err(_)) | None => self.exchange.finish(),
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

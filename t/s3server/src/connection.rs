@@ -1,129 +1,117 @@
-//! Connections: accepted, taken through TLS, served with HTTP/1.1.
+//! Connections: accepted, taken through TLS, served with HTTP/1.1, and ended in the way that a rule wants.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, ready};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use crate::faults::How;
 use crate::service::Server;
+use crate::tls::Tls;
+use crate::wire::{Control, Wire};
+
+/// Bytes that the kernel keeps of what a connection did not read: little, so that a client notices a server
+/// that does not read. Linux takes twice as much.
+const RECEIVE_BUFFER: u32 = 128 * 1024;
+/// How long a connection that is closed on our side waits for the client to close its own.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Listens on a port of this machine; 0: any free one.
+pub fn listen(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.bind((std::net::Ipv4Addr::LOCALHOST, port).into())?;
+    socket.listen(1024)
+}
 
 /// Accepts until the process ends.
-pub async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, server: Arc<Server>) {
+pub async fn accept(listener: TcpListener, tls: Option<Tls>, server: Arc<Server>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => _ = tokio::spawn(connection(stream, tls.clone(), Arc::clone(&server))),
             Err(error) => {
                 eprintln!("s3server: accept: {error}");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
 }
 
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, server: Arc<Server>) {
+async fn connection(stream: TcpStream, tls: Option<Tls>, server: Arc<Server>) {
     let id = server.log.connection(tls.is_some());
     // Head and body of an answer may go out in two segments: Nagle would hold back the second one.
     let _ = stream.set_nodelay(true);
-    let error = match tls {
-        None => serve(stream, id, &server).await,
-        Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => serve(stream, id, &server).await,
-            Err(error) => Some(error.to_string()),
+    let error = match stream.as_fd().try_clone_to_owned() {
+        Err(error) => Some(error.to_string()),
+        Ok(socket) => match tls {
+            None => serve(stream, socket.into(), id, &server).await,
+            Some(tls) => match tls.accept(stream).await {
+                Ok(stream) => serve(stream, socket.into(), id, &server).await,
+                Err(error) => Some(error.to_string()),
+            },
         },
     };
     server.log.closed(id, error);
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, id: u64, server: &Arc<Server>) -> Option<String> {
-    let raw = RawAnswer::default();
-    let wire = Wire {
-        stream,
-        raw: raw.clone(),
-        written: 0,
+/// Serves a stream; `socket` is what is below it.
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    socket: std::net::TcpStream,
+    id: u64,
+    server: &Arc<Server>,
+) -> Option<String> {
+    let control = Control::default();
+    let wire = Wire::new(stream, control.clone());
+    let service = service_fn(|request| Arc::clone(server).answer(id, control.clone(), request));
+    let mut served = Box::pin(
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(wire), service),
+    );
+    let how = tokio::select! {
+        biased;
+        result = &mut served => return result.err().map(|error| error.to_string()),
+        how = control.broken() => how,
     };
-    let service = service_fn(|request| Arc::clone(server).answer(id, raw.clone(), request));
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(wire), service)
-        .await;
-    served.err().map(|error| error.to_string())
-}
-
-/// Bytes to put on the wire in place of what hyper writes: an answer that hyper would refuse to make.
-#[derive(Clone, Default)]
-pub struct RawAnswer(Arc<Mutex<Option<Vec<u8>>>>);
-
-impl RawAnswer {
-    /// From now on nothing but these bytes is written.
-    pub fn set(&self, bytes: Vec<u8>) {
-        *self.0.lock().expect("raw answer") = Some(bytes);
-    }
-}
-
-struct Wire<S> {
-    stream: S,
-    raw: RawAnswer,
-    written: usize,
-}
-
-impl<S: AsyncWrite + Unpin> Wire<S> {
-    /// Ready(true) when the raw answer is out, Ready(false) when there is none.
-    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let raw = self.raw.0.lock().expect("raw answer");
-        let Some(bytes) = raw.as_deref() else {
-            return Poll::Ready(Ok(false));
-        };
-        while let Some(rest) = bytes.get(self.written..).filter(|rest| !rest.is_empty()) {
-            self.written += ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+    let ended = async {
+        let mut socket = TcpStream::from_std(socket)?;
+        match how {
+            How::Stall => is_closed(&socket).await?,
+            How::Reset => {
+                socket.set_zero_linger()?;
+                drop(served);
+            }
+            How::Close => {
+                let socket_std = socket.into_std()?;
+                socket_std.shutdown(Shutdown::Write)?;
+                socket = TcpStream::from_std(socket_std)?;
+                drop(served);
+                // Bytes that nobody reads would make a reset of it.
+                let mut sink = [0; 16 * 1024];
+                let _ = tokio::time::timeout(LINGER, async {
+                    while socket.read(&mut sink).await.is_ok_and(|read| read > 0) {}
+                })
+                .await;
+            }
         }
-        Poll::Ready(Ok(true))
-    }
+        Ok::<_, io::Error>(())
+    };
+    let error = ended.await.err();
+    Some(error.map_or_else(|| format!("{} by a rule", how.name()), |error| error.to_string()))
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+/// Waits for the client to close; what it sent is not read.
+async fn is_closed(socket: &TcpStream) -> io::Result<()> {
+    while !socket.ready(Interest::READABLE).await?.is_read_closed() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        if ready!(self.poll_raw(cx))? {
-            return Poll::Ready(Ok(data.len()));
-        }
-        Pin::new(&mut self.stream).poll_write(cx, data)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if ready!(self.poll_raw(cx))? {
-            return Poll::Ready(Ok(data.iter().map(|slice| slice.len()).sum()));
-        }
-        Pin::new(&mut self.stream).poll_write_vectored(cx, data)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    Ok(())
 }

@@ -48,7 +48,7 @@
 //! - `head`: after N bytes (default 0) of the answer, counted from its first line;
 //! - `body`: after N bytes (default 0) of the answer's body. Content-Length tells the whole.
 //!
-//! A point that the request or its answer does not reach (a body shorter than N) is none.
+//! A point that the request or its answer does not reach (a body of N bytes or fewer) is none.
 //!
 //! `HOW` to refuse a request signed for another region:
 //!
@@ -67,6 +67,7 @@
 //! A point that was not reached is not told, nor is a region or a clock that had nothing to refuse.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -74,27 +75,153 @@ use std::time::Duration;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use s3s::Body;
-use serde_json::{Map, Value};
 
 use crate::address::Target;
 use crate::answer;
+use crate::region::Region;
 
-/// What is to happen to one request.
+mod fields;
+mod parse;
+mod rule;
+
+use rule::Rule;
+
+/// What is to happen to one request; the fields are explained above.
 #[derive(Clone, Default)]
 pub struct Fault {
-    /// `{"answer":{"status":409,"code":"…","message":"…","headers":{…},"body":"…"}}`: nothing is done, this
-    /// is the answer. With a `code` and no `body` it is S3's XML, else the body as it stands.
+    /// Nothing is done, this is the answer.
     pub answer: Option<Answer>,
-    /// `{"raw":"HTTP/1.1 200 OK\r\n…"}`: these bytes are the answer, then the connection is closed.
+    /// These bytes are the answer.
     pub raw: Option<Vec<u8>>,
-    /// `{"ignore_condition":true}`: If-None-Match is not heeded, as in Garage 2.5.
+    /// If-None-Match is not heeded.
     pub ignore_condition: bool,
-    /// `{"refuse_condition":true}`: 501 where there is an If-None-Match, as B2 and StorageGRID.
+    /// If-None-Match is 501.
     pub refuse_condition: bool,
-    /// `{"drop_etag":true}`: the answer lacks its ETag.
+    /// The answer lacks its ETag.
     pub drop_etag: bool,
-    /// `{"delay_ms":500}`: the answer comes so much later.
+    /// The answer comes so much later.
     pub delay: Duration,
+    /// Where the connection breaks, at most one for each way.
+    pub breaks: Vec<Break>,
+    /// Bytes per second of the answer's body.
+    pub rate: Option<u64>,
+    /// Bytes per second of the request's body.
+    pub upload_rate: Option<u64>,
+    /// A byte to turn: in which body, and its place.
+    pub flip: Option<(Point, u64)>,
+    /// What is kept of an upload in place of all.
+    pub keep: Option<Keep>,
+    /// What is told of the body's length.
+    pub length: Option<Length>,
+    /// Further headers of the answer.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How the connection ends so long after a complete answer.
+    pub after: Option<(How, Duration)>,
+    /// The region that requests must be signed for.
+    pub region: Option<Region>,
+    /// Seconds that the server's clock is ahead.
+    pub clock: Option<i64>,
+}
+
+/// The end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// None: it stays open, and silent.
+    Stall,
+    /// RST.
+    Reset,
+    /// FIN.
+    Close,
+}
+
+impl How {
+    /// Its name in rules and log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Stall => "stall",
+            Self::Reset => "reset",
+            Self::Close => "close",
+        }
+    }
+}
+
+/// A point in the course of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// Within the request's body.
+    Upload,
+    /// The whole request has come.
+    Received,
+    /// It is carried out.
+    Answered,
+    /// Within the bytes of the answer.
+    Head,
+    /// Within the answer's body.
+    Body,
+}
+
+impl Point {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Upload,
+        Self::Received,
+        Self::Answered,
+        Self::Head,
+        Self::Body,
+    ];
+
+    /// Its name in rules and log.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Upload => "upload",
+            Self::Received => "received",
+            Self::Answered => "answered",
+            Self::Head => "head",
+            Self::Body => "body",
+        }
+    }
+}
+
+/// Where and how a connection breaks.
+#[derive(Clone, Copy)]
+pub struct Break {
+    /// How.
+    pub how: How,
+    /// Where.
+    pub at: Point,
+    /// After so many bytes there.
+    pub after: u64,
+}
+
+impl Break {
+    /// Its name in the log.
+    pub fn name(self) -> String {
+        format!("{}:{}", self.how.name(), self.at.name())
+    }
+}
+
+/// What is kept of an upload that is reported as a success.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    Nothing,
+    /// So many bytes from its begin.
+    Bytes(u64),
+    /// All, but the byte at this place is turned.
+    Flip(u64),
+}
+
+/// What is told of the answer's length.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Length {
+    /// The right number and so many more.
+    Add(i64),
+    /// This text.
+    Say(String),
+    /// Nothing: the body ends with the connection.
+    Missing,
+    /// Nothing: the body comes in chunks.
+    Chunked,
 }
 
 /// An answer made up by a rule.
@@ -105,15 +232,17 @@ pub struct Answer {
     message: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Option<String>,
+    pad: usize,
 }
 
 impl Answer {
     /// The answer to send.
     pub fn response(&self) -> Response<Body> {
+        let pad = " ".repeat(self.pad);
         let mut response = match (&self.body, &self.code) {
-            (Some(body), _) => Response::new(Body::from(body.clone())),
-            (None, Some(code)) => answer::error(self.status, code, &self.message),
-            (None, None) => Response::new(Body::empty()),
+            (Some(body), _) => Response::new(Body::from(format!("{body}{pad}"))),
+            (None, Some(code)) => answer::error(self.status, code, &format!("{}{pad}", self.message)),
+            (None, None) => Response::new(Body::from(pad)),
         };
         *response.status_mut() = self.status;
         response.headers_mut().extend(self.headers.iter().cloned());
@@ -121,11 +250,32 @@ impl Answer {
     }
 }
 
+impl Fault {
+    /// Where the connection breaks at such a point: how, and after how many bytes.
+    pub fn break_at(&self, point: Point) -> Option<Break> {
+        self.breaks.iter().copied().find(|found| found.at == point)
+    }
+
+    /// The place of the byte to turn in this body.
+    pub fn flip_in(&self, point: Point) -> Option<u64> {
+        self.flip.and_then(|(at, offset)| (at == point).then_some(offset))
+    }
+}
+
+/// A rule's text and its place among equal ones, so that counts outlive a file that is replaced.
+type Name = (String, usize);
+
 /// The file of rules, and how often each has fitted.
 pub struct Faults {
     path: Option<PathBuf>,
-    /// By the rule's text and its place among equal ones, so that counts outlive a file that is replaced.
-    counts: Mutex<HashMap<(String, usize), u64>>,
+    state: Mutex<State>,
+    hasher: RandomState,
+}
+
+#[derive(Default)]
+struct State {
+    counts: HashMap<Name, u64>,
+    requests: u64,
 }
 
 impl Faults {
@@ -133,7 +283,8 @@ impl Faults {
     pub fn new(path: Option<PathBuf>) -> Self {
         Self {
             path,
-            counts: Mutex::default(),
+            state: Mutex::default(),
+            hasher: RandomState::new(),
         }
     }
 
@@ -147,151 +298,46 @@ impl Faults {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(format!("{}: {error}", path.display())),
         };
-        let mut counts = self.counts.lock().expect("counts");
-        let before = std::mem::take(&mut *counts);
-        let mut rules: Vec<(Rule, (String, usize))> = Vec::new();
+        let mut state = self.state.lock().expect("counts");
+        state.requests += 1;
+        let before = std::mem::take(&mut state.counts);
+        let mut rules: Vec<(Rule, Name)> = Vec::new();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let place = rules.iter().filter(|(_, (known, _))| known == line).count();
             let name = (line.to_owned(), place);
             let rule = Rule::parse(line).map_err(|error| format!("{error}: {line}"))?;
-            counts.insert(name.clone(), before.get(&name).copied().unwrap_or(0));
+            let count = before.get(&name).copied().unwrap_or(0);
+            state.counts.insert(name.clone(), count);
             rules.push((rule, name));
         }
+        let mut standing = Fault::default();
         for (rule, name) in rules {
-            if rule.fits(target) {
-                let count = counts.entry(name).or_default();
-                *count += 1;
-                if rule.nth.as_ref().is_none_or(|nth| nth.contains(count)) {
-                    return Ok(rule.fault);
-                }
+            if !rule.fits(target) {
+                continue;
+            }
+            let place = name.1;
+            let count = state.counts.entry(name).or_default();
+            *count += 1;
+            let (count, request) = (*count, state.requests);
+            let lot = || self.hasher.hash_one((request, count, place)) as f64 / u64::MAX as f64;
+            if !rule.fires(count, lot) {
+                continue;
+            }
+            let region = rule.fault.region.clone().or_else(|| standing.region.take());
+            let clock = rule.fault.clock.or(standing.clock);
+            if rule.is_standing {
+                // The first one said holds.
+                standing.region = standing.region.take().or(region);
+                standing.clock = standing.clock.or(clock);
+            } else {
+                let fault = rule.fault;
+                return Ok(Fault {
+                    region,
+                    clock,
+                    ..fault
+                });
             }
         }
-        Ok(Fault::default())
-    }
-}
-
-struct Rule {
-    operation: Option<String>,
-    bucket: Option<String>,
-    key: Option<String>,
-    nth: Option<Vec<u64>>,
-    fault: Fault,
-}
-
-impl Rule {
-    fn fits(&self, target: &Target) -> bool {
-        self.operation
-            .as_deref()
-            .is_none_or(|name| target.operation == Some(name))
-            && self
-                .bucket
-                .as_deref()
-                .is_none_or(|name| target.bucket.as_deref() == Some(name))
-            && self.key.as_deref().is_none_or(|pattern| {
-                let key = target.key.as_deref().unwrap_or_default();
-                pattern
-                    .strip_suffix('*')
-                    .map_or(key == pattern, |prefix| key.starts_with(prefix))
-            })
-    }
-
-    fn parse(line: &str) -> Result<Self, String> {
-        let mut fields = Fields::of(serde_json::from_str(line).map_err(|error| error.to_string())?)?;
-        let nth = fields.take("nth", |value| {
-            value.as_array()?.iter().map(Value::as_u64).collect()
-        })?;
-        let rule = Self {
-            operation: fields.string("operation")?,
-            bucket: fields.string("bucket")?,
-            key: fields.string("key")?,
-            nth,
-            fault: Fault::parse(
-                fields
-                    .take("do", |value| Some(value.clone()))?
-                    .unwrap_or_default(),
-            )?,
-        };
-        // A mark that makes a rule different from an equal one before, so that it counts anew.
-        fields.take("set", |value| Some(value.clone()))?;
-        fields.end().map(|()| rule)
-    }
-}
-
-impl Fault {
-    fn parse(value: Value) -> Result<Self, String> {
-        let mut fields = Fields::of(value)?;
-        let answer = fields
-            .take("answer", |value| Some(value.clone()))?
-            .map(Answer::parse)
-            .transpose()?;
-        let fault = Self {
-            answer,
-            raw: fields.string("raw")?.map(String::into_bytes),
-            ignore_condition: fields.take("ignore_condition", Value::as_bool)?.unwrap_or(false),
-            refuse_condition: fields.take("refuse_condition", Value::as_bool)?.unwrap_or(false),
-            drop_etag: fields.take("drop_etag", Value::as_bool)?.unwrap_or(false),
-            delay: Duration::from_millis(fields.take("delay_ms", Value::as_u64)?.unwrap_or(0)),
-        };
-        fields.end().map(|()| fault)
-    }
-}
-
-impl Answer {
-    fn parse(value: Value) -> Result<Self, String> {
-        let mut fields = Fields::of(value)?;
-        let status = fields.take("status", |value| {
-            StatusCode::from_u16(value.as_u64()?.try_into().ok()?).ok()
-        })?;
-        let headers = fields.take("headers", |value| {
-            let header = |(name, value): (&String, &Value)| {
-                Some((
-                    name.parse::<HeaderName>().ok()?,
-                    HeaderValue::from_bytes(value.as_str()?.as_bytes()).ok()?,
-                ))
-            };
-            value.as_object()?.iter().map(header).collect::<Option<Vec<_>>>()
-        })?;
-        let answer = Self {
-            status: status.ok_or("status is missing")?,
-            code: fields.string("code")?,
-            message: fields
-                .string("message")?
-                .unwrap_or_else(|| "made up by a rule".into()),
-            headers: headers.unwrap_or_default(),
-            body: fields.string("body")?,
-        };
-        fields.end().map(|()| answer)
-    }
-}
-
-/// A JSON object that is taken apart; what is left over was misspelt.
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn of(value: Value) -> Result<Self, String> {
-        match value {
-            Value::Object(map) => Ok(Self(map)),
-            other => Err(format!("an object is wanted, not {other}")),
-        }
-    }
-
-    fn take<T>(&mut self, name: &str, read: impl FnOnce(&Value) -> Option<T>) -> Result<Option<T>, String> {
-        match self.0.remove(name) {
-            Some(value) => read(&value)
-                .map(Some)
-                .ok_or_else(|| format!("{name} can't be {value}")),
-            None => Ok(None),
-        }
-    }
-
-    fn string(&mut self, name: &str) -> Result<Option<String>, String> {
-        self.take(name, |value| value.as_str().map(str::to_owned))
-    }
-
-    fn end(self) -> Result<(), String> {
-        self.0
-            .keys()
-            .next()
-            .map_or(Ok(()), |name| Err(format!("unknown field {name}")))
+        Ok(standing)
     }
 }

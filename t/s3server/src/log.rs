@@ -58,6 +58,7 @@ pub struct Exchange {
     outcome: Mutex<(Option<StatusCode>, Option<String>)>,
     received: AtomicU64,
     sent: AtomicU64,
+    fired: Mutex<Vec<String>>,
     finished: AtomicBool,
 }
 
@@ -89,6 +90,7 @@ impl Exchange {
             outcome: Mutex::default(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            fired: Mutex::default(),
             finished: AtomicBool::new(false),
         }
     }
@@ -101,6 +103,11 @@ impl Exchange {
     /// Bytes of the answer's body that were handed to the connection; the sum so far.
     pub fn sent(&self, bytes: usize) -> u64 {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64
+    }
+
+    /// A fault that was applied, by its short name.
+    pub fn fired(&self, fault: impl Into<String>) {
+        self.fired.lock().expect("faults").push(fault.into());
     }
 
     /// The answer that is going to be sent.
@@ -122,6 +129,11 @@ impl Exchange {
             self.received.load(Ordering::Relaxed).into(),
         );
         entry.insert("response_bytes".into(), self.sent.load(Ordering::Relaxed).into());
+        let fired = self.fired.lock().expect("faults").join("+");
+        entry.insert(
+            "fault".into(),
+            Some(fired).filter(|names| !names.is_empty()).into(),
+        );
         let ms = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         entry.insert("ms".into(), ms.into());
         self.log.write(&entry.into());

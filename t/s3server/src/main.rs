@@ -6,21 +6,24 @@ mod answer;
 mod args;
 mod auth;
 mod body;
+mod clock;
 mod connection;
 mod faults;
 mod log;
+mod region;
 mod service;
 mod store;
 mod tls;
+mod wire;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Args;
 use crate::service::Server;
+use crate::tls::Tls;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -44,17 +47,23 @@ fn main() {
 
 async fn run(args: &Args) -> Result<(), Error> {
     let server = Arc::new(Server::new(args)?);
-    let tls = tls::acceptor(&args.tls)?;
-    let http = TcpListener::bind(("127.0.0.1", args.http_port)).await?;
-    let https = TcpListener::bind(("127.0.0.1", args.https_port)).await?;
+    let http = connection::listen(args.http_port)?;
+    let https = connection::listen(args.https_port)?;
     let mut terminate = signal(SignalKind::terminate())?;
 
-    let ready = serde_json::json!({
+    let mut ready = serde_json::json!({
         "http": format!("http://127.0.0.1:{}", http.local_addr()?.port()),
         "https": format!("https://localhost:{}", https.local_addr()?.port()),
-        "ca": tls::ca_path(&args.tls).canonicalize()?,
     });
     end_with_stdin();
+    let tls = Tls::of(&args.tls)?;
+    for (name, odd) in tls.odd_ones()? {
+        let listener = connection::listen(0)?;
+        let port = listener.local_addr()?.port();
+        ready[format!("https_{name}")] = format!("https://localhost:{port}").into();
+        tokio::spawn(connection::accept(listener, Some(odd), Arc::clone(&server)));
+    }
+    ready["ca"] = serde_json::to_value(tls::ca_path(&args.tls).canonicalize()?)?;
     tokio::spawn(connection::accept(http, None, Arc::clone(&server)));
     tokio::spawn(connection::accept(https, Some(tls), server));
     writeln!(std::io::stdout(), "{ready}")?;

@@ -14,8 +14,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::io::ReaderStream;
 
 use crate::Error;
+use crate::faults::Keep;
 
 mod commit;
+mod etag;
 use commit::Commit;
 
 /// S3's type of an object that came without one.
@@ -135,13 +137,22 @@ impl S3 for Store {
         if req.extensions.get::<Unconditional>().is_some() {
             req.input.if_none_match = None;
         }
-        let path = self.path(&req.input.bucket, &req.input.key)?;
-        let lock = self.lock(&req.input.bucket, &req.input.key);
-        let commit = Commit::of(&mut req.input, path, lock)?;
+        let keep = req.extensions.get::<Keep>().copied();
+        let (bucket, key) = (req.input.bucket.clone(), req.input.key.clone());
+        let path = self.path(&bucket, &key)?;
+        let lock = self.lock(&bucket, &key);
+        let commit = Commit::of(&mut req.input, path, lock, keep)?;
         let result = self.fs.put_object(req).await;
-        match commit.refusal() {
-            Some(error) => Err(error),
-            None => result,
+        match (commit.refusal(), commit.told()) {
+            (Some(error), _) => Err(error),
+            (None, Some(told)) => {
+                if keep != Some(Keep::Nothing) {
+                    result?;
+                    self.remember(&bucket, &key, &told)?;
+                }
+                Ok(S3Response::new(told))
+            }
+            (None, None) => result,
         }
     }
 
@@ -154,9 +165,11 @@ impl S3 for Store {
             .checksum_mode
             .as_ref()
             .is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
+        let etag = self.etag(&input.bucket, &input.key)?;
+        check_if_match(if_match.as_ref(), Some(&etag))?;
         let mut response = self.fs.get_object(req).await?;
         let output = &mut response.output;
-        check_if_match(if_match.as_ref(), output.e_tag.as_ref())?;
+        output.e_tag = Some(etag);
         output.content_type.get_or_insert_with(|| DEFAULT_TYPE.into());
         output.checksum_type = sha256_type(with_checksum, &mut output.checksum_sha256);
 
@@ -185,9 +198,11 @@ impl S3 for Store {
             .checksum_mode
             .as_ref()
             .is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
+        let etag = self.etag(&input.bucket, &input.key)?;
+        check_if_match(if_match.as_ref(), Some(&etag))?;
         let mut response = self.fs.head_object(req).await?;
         let output = &mut response.output;
-        check_if_match(if_match.as_ref(), output.e_tag.as_ref())?;
+        output.e_tag = Some(etag);
         output.content_type.get_or_insert_with(|| DEFAULT_TYPE.into());
         output.checksum_type = sha256_type(with_checksum, &mut output.checksum_sha256);
         Ok(response)

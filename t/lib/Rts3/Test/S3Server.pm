@@ -71,6 +71,19 @@ certificate authority.
 
 Default: any free port.
 
+=item region
+
+The region that requests must be signed for; others are 400 C<AuthorizationHeaderMalformed>. Default: any. A rule
+can say more, see L</faults>.
+
+=item owner
+
+The account that C<x-amz-expected-bucket-owner> must name, else 403. Default: any.
+
+=item encryption
+
+True: PUT with C<x-amz-server-side-encryption> is answered with the same header. Default: it is ignored.
+
 =item timeout
 
 Seconds to wait for the server to be ready, 20.
@@ -92,7 +105,10 @@ sub start {
         public        => delete $opt{public}     // [],
         http_port     => delete $opt{http_port}  // 0,
         https_port    => delete $opt{https_port} // 0,
-        timeout       => delete $opt{timeout}    // 20,
+        region        => delete $opt{region},
+        owner         => delete $opt{owner},
+        encryption    => delete $opt{encryption},
+        timeout       => delete $opt{timeout} // 20,
         offset        => 0,
     }, $class;
     my $dir = delete $opt{dir};
@@ -134,6 +150,10 @@ sub _launch {
     push @command, '--key'           => "$_:$self->{keys}{$_}" for sort keys %{ $self->{keys} };
     push @command, '--public-bucket' => $_                     for @{ $self->{public} };
 
+    push @command, '--region'     => $self->{region} if defined $self->{region};
+    push @command, '--owner'      => $self->{owner}  if defined $self->{owner};
+    push @command, '--encryption' => 'yes'           if $self->{encryption};
+
     # The write end of its standard input is ours alone (close-on-exec), so the server ends with us.
     my $pid = IPC::Open3::open3( my $in, my $out, '>&STDERR', @command );
     @$self{qw(pid owner in)} = ( $pid, $$, $in );
@@ -168,6 +188,11 @@ sub _read_line {
 Both addresses as URLs (C<http://127.0.0.1:PORT>, C<https://localhost:PORT>), and without the scheme. A
 bucket may also be in the host name: C<BUCKET.localhost> and C<BUCKET.s3.test>, if they lead here.
 
+=head2 https_unknown_ca, https_expired, https_other_name, https_tls11, https_stall, https_plain
+
+The same server where something is wrong with its TLS, as URLs: a certificate by an authority that nobody knows,
+an expired one, one for C<other.example>, TLS 1.1 only, no answer to the handshake, and no TLS at all.
+
 =head2 ca
 
 The certificate authority's file, PEM.
@@ -188,6 +213,7 @@ Where things are, and the number of the process.
 
 sub http          { my ($self) = @_; return $self->{ready}{http} }
 sub https         { my ($self) = @_; return $self->{ready}{https} }
+sub https_plain   { my ($self) = @_; return $self->http =~ s/^http:/https:/r }
 sub ca            { my ($self) = @_; return $self->{ready}{ca} }
 sub access_key    { my ($self) = @_; return $self->{access_key} }
 sub secret_key    { my ($self) = @_; return $self->{secret_key} }
@@ -199,6 +225,11 @@ sub https_host    { my ($self) = @_; return $self->https =~ s{^https://}{}r }
 sub no_list_key   { my ($self) = @_; return @{ $self->{no_list} } }
 sub root          { my ($self) = @_; return $self->_file('root') }
 sub log_file      { my ($self) = @_; return $self->_file('log') }
+
+for my $name (qw(unknown_ca expired other_name tls11 stall)) {
+    no strict 'refs';    ## no critic (ProhibitNoStrict)
+    *{"https_$name"} = sub { my ($self) = @_; return $self->{ready}{"https_$name"} };
+}
 
 sub _file {
     my ( $self, $name ) = @_;
@@ -325,12 +356,19 @@ sub faults {
     return;
 }
 
+sub _boolean { my ($value) = @_; return $value ? JSON::PP::true() : JSON::PP::false() }
+
 # Perl has no booleans of its own, JSON has.
 sub _booleans {
     my ($rule) = @_;
     my %do = %{ $rule->{do} // {} };
     for my $flag (qw(ignore_condition refuse_condition drop_etag)) {
-        $do{$flag} = $do{$flag} ? JSON::PP::true() : JSON::PP::false() if exists $do{$flag};
+        $do{$flag} = _boolean( $do{$flag} ) if exists $do{$flag};
+    }
+    if ( ref $do{region} ) {
+        my %region = %{ $do{region} };
+        $region{$_} = _boolean( $region{$_} ) for grep { exists $region{$_} } qw(header xml);
+        $do{region} = \%region;
     }
     return { %$rule, do => \%do };
 }

@@ -8,9 +8,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
-use s3s::dto::{PutObjectInput, StreamingBlob};
+use s3s::dto::{ETag, PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3Error, S3Result, s3_error};
 use tokio::sync::OwnedMutexGuard;
+
+use crate::faults::Keep;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +25,7 @@ pub struct Commit(Arc<Mutex<State>>);
 struct State {
     _locked: Option<OwnedMutexGuard<()>>,
     refusal: Option<S3Error>,
+    told: Option<PutObjectOutput>,
 }
 
 impl Commit {
@@ -31,6 +34,7 @@ impl Commit {
         input: &mut PutObjectInput,
         path: PathBuf,
         lock: Arc<tokio::sync::Mutex<()>>,
+        keep: Option<Keep>,
     ) -> S3Result<Self> {
         let commit = Self::default();
         let Some(body) = input.body.take() else {
@@ -42,12 +46,17 @@ impl Commit {
             .is_some_and(s3s::dto::ETagCondition::is_any);
         let upload = Upload {
             body,
-            digests: Digests::of(input),
+            digests: Digests::of(input, keep.is_some()),
+            keep,
+            position: 0,
             path,
             only_new,
             lock,
             commit: commit.clone(),
         };
+        if keep.is_some() {
+            forget_digests(input);
+        }
         input.body = Some(StreamingBlob::wrap(stream::unfold(Some(upload), Upload::next)));
         Ok(commit)
     }
@@ -56,11 +65,29 @@ impl Commit {
     pub fn refusal(&self) -> Option<S3Error> {
         self.0.lock().expect("commit").refusal.take()
     }
+
+    /// What is told where not all is kept.
+    pub fn told(&self) -> Option<PutObjectOutput> {
+        self.0.lock().expect("commit").told.take()
+    }
+}
+
+/// s3s-fs shall not notice that it gets something else.
+fn forget_digests(input: &mut PutObjectInput) {
+    input.checksum_crc32 = None;
+    input.checksum_crc32c = None;
+    input.checksum_crc64nvme = None;
+    input.checksum_sha1 = None;
+    input.checksum_sha256 = None;
+    input.content_md5 = None;
+    input.content_length = None;
 }
 
 struct Upload {
     body: StreamingBlob,
     digests: Digests,
+    keep: Option<Keep>,
+    position: u64,
     path: PathBuf,
     only_new: bool,
     lock: Arc<tokio::sync::Mutex<()>>,
@@ -73,6 +100,7 @@ impl Upload {
         match upload.body.next().await {
             Some(Ok(bytes)) => {
                 upload.digests.update(&bytes);
+                let bytes = upload.kept(bytes);
                 Some((Ok(bytes), Some(upload)))
             }
             Some(Err(error)) => Some((Err(std::io::Error::other(error)), None)),
@@ -80,9 +108,28 @@ impl Upload {
         }
     }
 
-    async fn end(self) -> std::io::Result<()> {
+    /// The part of these bytes that is kept.
+    fn kept(&mut self, mut bytes: Bytes) -> Bytes {
+        let (begin, length) = (self.position, bytes.len() as u64);
+        self.position += length;
+        match self.keep {
+            Some(Keep::Bytes(most)) => bytes.truncate(most.saturating_sub(begin).min(length) as usize),
+            Some(Keep::Flip(offset)) if (begin..begin + length).contains(&offset) => {
+                let mut damaged = bytes.to_vec();
+                damaged[(offset - begin) as usize] ^= 0xff;
+                bytes = damaged.into();
+            }
+            _ => {}
+        }
+        bytes
+    }
+
+    async fn end(mut self) -> std::io::Result<()> {
         let locked = self.lock.lock_owned().await;
-        let refusal = match self.digests.check() {
+        let md5 = self.digests.found_md5.take().map(Md5::finalize);
+        let md5 = md5.as_ref().map(|md5| &md5[..]);
+        let told = self.keep.map(|_| self.digests.told(md5));
+        let refusal = match self.digests.check(md5) {
             Ok(()) if self.only_new && self.path.exists() => Some(s3_error!(
                 PreconditionFailed,
                 "At least one of the pre-conditions you specified did not hold"
@@ -90,10 +137,11 @@ impl Upload {
             Ok(()) => None,
             Err(error) => Some(error),
         };
-        let refused = refusal.is_some();
+        let refused = refusal.is_some() || self.keep == Some(Keep::Nothing);
         *self.commit.0.lock().expect("commit") = State {
             _locked: Some(locked),
             refusal,
+            told,
         };
         if refused {
             Err(std::io::Error::other("the upload is refused"))
@@ -108,11 +156,16 @@ struct Digests {
     stated: s3s::dto::Checksum,
     md5: Option<String>,
     found: ChecksumHasher,
-    found_md5: Md5,
+    found_md5: Option<Md5>,
+}
+
+/// Hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Digests {
-    fn of(input: &PutObjectInput) -> Self {
+    fn of(input: &PutObjectInput, with_md5: bool) -> Self {
         let stated = s3s::dto::Checksum {
             checksum_crc32: input.checksum_crc32.clone(),
             checksum_crc32c: input.checksum_crc32c.clone(),
@@ -132,18 +185,27 @@ impl Digests {
             stated,
             md5: input.content_md5.clone(),
             found,
-            found_md5: Md5::new(),
+            found_md5: (with_md5 || input.content_md5.is_some()).then(Md5::new),
         }
     }
 
     fn update(&mut self, bytes: &[u8]) {
         self.found.update(bytes);
-        if self.md5.is_some() {
-            self.found_md5.update(bytes);
+        if let Some(md5) = &mut self.found_md5 {
+            md5.update(bytes);
         }
     }
 
-    fn check(self) -> S3Result<()> {
+    /// The answer to an upload that arrived as it was sent.
+    fn told(&self, md5: Option<&[u8]>) -> PutObjectOutput {
+        PutObjectOutput {
+            e_tag: md5.map(hex).map(ETag::Strong),
+            checksum_sha256: self.stated.checksum_sha256.clone(),
+            ..PutObjectOutput::default()
+        }
+    }
+
+    fn check(self, md5: Option<&[u8]>) -> S3Result<()> {
         let found = self.found.finalize();
         let stated = self.stated;
         for (name, stated, found) in [
@@ -160,10 +222,7 @@ impl Digests {
                 ));
             }
         }
-        if self
-            .md5
-            .is_some_and(|md5| md5 != STANDARD.encode(self.found_md5.finalize()))
-        {
+        if self.md5.is_some() && self.md5 != md5.map(|md5| STANDARD.encode(md5)) {
             return Err(s3_error!(
                 BadDigest,
                 "The Content-MD5 you specified did not match what we received."
