@@ -40,6 +40,12 @@
  * Deadline. A transfer that moves may go on beyond it, to that time plus the size at 64 kB/s. What
  * may pass is tried again within it, as the option Retries says.
  *
+ * Outages. A server that is down is found out once: no connection could be made, or several objects
+ * in a row got no answer or a 5xx. It is then not asked for 5 s, doubling to 60 s; calls fail at once
+ * with RTS3_UNAVAILABLE, or wait for its recovery within their deadline (rts3_fail_fast). Handles of
+ * processes that were forked after rts3_open share what they know of the server. Each change is a
+ * message of level 2.
+ *
  * Threads. Any thread may call any function. Calls that use the network and the same handle take
  * turns. A call runs on the thread that makes it; between two calls nothing of the library runs, a
  * name look-up that outlived its call aside.
@@ -62,6 +68,11 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+/**
+ * The longest name that a [`Names`] takes, in bytes.
+ */
+#define LONGEST_NAME 64
 
 /**
  * What came of a call. Numbers are never reused.
@@ -284,13 +295,26 @@ rts3_status rts3_create_bucket(rts3_handle *handle, uint64_t deadline_ms, rts3_e
 rts3_status rts3_probe(rts3_handle *handle, uint64_t deadline_ms, char **credentials, rts3_error **error);
 
 /**
- * Whether this process has read or stored an object with this handle: `*proven` is 1 or 0. Before
- * that, `RTS3_NOT_FOUND` may as well mean a mistake in Bucket or Prefix. No network.
+ * Whether an object was read or stored with this handle, by this process or by one that was forked
+ * from the same parent after `rts3_open`: `*proven` is 1 or 0. Before that, `RTS3_NOT_FOUND` may as well mean a mistake in Bucket or Prefix. No network.
  *
  * Safety:
  * `proven` points to an `int32_t`.
  */
-rts3_status rts3_proven(rts3_handle *handle, int32_t *proven, rts3_error **error);
+rts3_status rts3_proven(rts3_handle *handle,
+                        int32_t *proven,
+                        rts3_error **error);
+
+/**
+ * What calls with this handle do while the server is known to be down: fail at once with
+ * `RTS3_UNAVAILABLE` (`fail_fast` is 1: somebody waits at a screen), or wait for its recovery within
+ * their deadline (0, as at first). It holds for this process and those forked from it later. No
+ * network.
+ *
+ * Safety:
+ * Any pointer value is allowed for `handle`.
+ */
+rts3_status rts3_fail_fast(rts3_handle *handle, int32_t fail_fast, rts3_error **error);
 
 /**
  * The URL under which a browser can read the object, as the option DirectLink says. No network. It

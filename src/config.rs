@@ -18,6 +18,7 @@ use crate::error::{quoted, Code, Error, Result};
 
 pub(crate) use endpoint::encode_path;
 pub use endpoint::{Address, AddressingStyle, Endpoint};
+pub(crate) use host::{is_region, region_in_address};
 pub use options::{names, OPTIONS};
 pub use proxy::Proxy;
 pub use secret::{Secret, StaticKeys};

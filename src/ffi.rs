@@ -243,8 +243,8 @@ pub unsafe extern "C" fn rts3_probe(
     })
 }
 
-/// Whether this process has read or stored an object with this handle: `*proven` is 1 or 0. Before
-/// that, `RTS3_NOT_FOUND` may as well mean a mistake in Bucket or Prefix. No network.
+/// Whether an object was read or stored with this handle, by this process or by one that was forked
+/// from the same parent after `rts3_open`: `*proven` is 1 or 0. Before that, `RTS3_NOT_FOUND` may as well mean a mistake in Bucket or Prefix. No network.
 ///
 /// # Safety
 /// `proven` points to an `int32_t`.
@@ -257,6 +257,25 @@ pub unsafe extern "C" fn rts3_proven(
     guard(error, || {
         let store = handle::find(handle)?;
         *target(proven, "proven")? = i32::from(store.is_proven());
+        Ok(())
+    })
+}
+
+/// What calls with this handle do while the server is known to be down: fail at once with
+/// `RTS3_UNAVAILABLE` (`fail_fast` is 1: somebody waits at a screen), or wait for its recovery within
+/// their deadline (0, as at first). It holds for this process and those forked from it later. No
+/// network.
+///
+/// # Safety
+/// Any pointer value is allowed for `handle`.
+#[no_mangle]
+pub unsafe extern "C" fn rts3_fail_fast(
+    handle: *mut rts3_handle,
+    fail_fast: i32,
+    error: *mut *mut rts3_error,
+) -> rts3_status {
+    guard(error, || {
+        handle::find(handle)?.set_fails_fast(fail_fast != 0);
         Ok(())
     })
 }

@@ -16,6 +16,14 @@ impl Key {
         Key(Sha256::digest(content).into())
     }
 
+    /// A short form that tells one key from another, mostly.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.0
+            .iter()
+            .take(8)
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
     /// Parses 64 lower-case hexadecimal digits.
     ///
     /// # Errors

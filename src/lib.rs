@@ -1,7 +1,7 @@
 //! Content-addressed store in S3 for Request Tracker's attachments, with a C ABI.
 //!
 //! The floors, each using only those below it: [`ffi`], [`store`], [`link`](mod@link), [`s3`],
-//! [`process`], [`config`], [`key`], [`error`](mod@error).
+//! [`process`], [`log`](mod@log), [`config`], [`key`], [`error`](mod@error).
 #![deny(unsafe_code)]
 
 pub mod config;
@@ -10,6 +10,7 @@ pub mod error;
 pub mod ffi;
 pub mod key;
 pub mod link;
+pub mod log;
 #[allow(unsafe_code)]
 pub mod process;
 pub mod s3;

@@ -3,11 +3,15 @@
 //! Web servers fork after RT is configured. A runtime, a connection or a lock that the parent made
 //! is useless or harmful in the child, so whatever lives in a process stands in a [`PerProcess`]:
 //! in another process it is forgotten, never dropped (dropping would say good-bye on the parent's
-//! connections), and made anew.
+//! connections), and made anew. What may be known to all workers of one parent stands in a [`Page`].
+
+mod page;
 
 use std::io;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::{mem, process, ptr, thread};
+
+pub use page::Page;
 
 /// A value made once in every process that asks for it.
 ///

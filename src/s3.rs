@@ -2,9 +2,13 @@
 //!
 //! rusoto is named nowhere outside this module, so that it can be replaced here alone.
 
+mod answer;
+mod breaker;
 mod client;
 mod connection;
+mod document;
 mod learned;
+mod outage;
 mod outcome;
 mod progress;
 mod proxy;

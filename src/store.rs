@@ -3,6 +3,7 @@
 mod content_type;
 mod local;
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,9 @@ use crate::config::{Config, Mistake};
 use crate::error::{quoted, Code, Error, Result};
 use crate::key::Key;
 use crate::link;
-use crate::process::PerProcess;
+use crate::log::{Level, Message};
+use crate::process::{Page, PerProcess};
 use crate::s3::{Budget, Client, Head, Output, Put, LARGEST_OBJECT};
-
-pub use local::{Level, Message};
 
 use content_type::{disposition, header_value};
 use local::Local;
@@ -29,6 +29,8 @@ const NEW_BUCKET_PAUSE: Duration = Duration::from_millis(500);
 /// Any thread may use it; calls take turns. After a fork it works on in both processes.
 pub struct Store {
     config: Arc<Config>,
+    page: &'static Page,
+    fails_fast: AtomicBool,
     local: PerProcess<Local>,
 }
 
@@ -37,10 +39,18 @@ impl Store {
     pub fn new(config: Config, mistakes: Vec<Mistake>) -> Self {
         let store = Store {
             config: Arc::new(config),
+            page: Page::map(),
+            fails_fast: AtomicBool::new(false),
             local: PerProcess::new(),
         };
         for mistake in mistakes {
-            store.local().tell(Level::Error, mistake.message);
+            store.tell(Level::Error, mistake.message);
+        }
+        if store.config.keys.is_some() && !store.config.endpoint.is_https() {
+            store.tell(
+                Level::Warning,
+                "option Host begins with http://: whoever is on the way can read what is stored and change what is answered; use https:// where you can",
+            );
         }
         store
     }
@@ -78,7 +88,7 @@ impl Store {
         }
         let (content_type, warning) = header_value(content_type);
         if let Some(warning) = warning {
-            self.local().tell(Level::Warning, format!("{key}: {warning}"));
+            self.tell(Level::Warning, format!("{key}: {warning}"));
         }
         let object = Object {
             key,
@@ -97,7 +107,7 @@ impl Store {
                 result => return result,
             }
         })?;
-        self.local().prove();
+        self.page.proven.store(true, Relaxed);
         Ok(())
     }
 
@@ -110,7 +120,7 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        if !self.local().supports_condition() {
+        if !self.local().learned.supports_condition() {
             return object.put_over(client, budget).await;
         }
         match object.put(client, budget, true).await? {
@@ -119,7 +129,7 @@ impl Store {
             Put::ConditionRefused(_) => {
                 // Only if the same PUT succeeds without the condition was it the condition.
                 object.put_over(client, budget).await?;
-                self.local().forget_condition();
+                self.local().learned.forget_condition();
                 Ok(())
             }
         }
@@ -154,7 +164,7 @@ impl Store {
                     "a damaged object was written over with the whole content: {}",
                     error.message()
                 );
-                self.local().tell(Level::Warning, text);
+                self.tell(Level::Warning, text);
                 Ok(())
             }
             // Gone meanwhile, or not ours to read.
@@ -180,14 +190,14 @@ impl Store {
                 result => result,
             }
         })?;
-        self.local().prove();
+        self.page.proven.store(true, Relaxed);
         Ok(size)
     }
 
     /// Asks whether there is an object under `key`.
     pub fn head(&self, key: &Key, deadline: Option<Duration>) -> Result<Head> {
         let head = self.call(deadline, async |client, budget| client.head(budget, key).await)?;
-        self.local().prove();
+        self.page.proven.store(true, Relaxed);
         Ok(head)
     }
 
@@ -209,8 +219,7 @@ impl Store {
             client.create_bucket(budget).await
         })?;
         self.local().remember_new_bucket();
-        self.local()
-            .tell(Level::Info, format!("created the bucket {bucket}"));
+        self.tell(Level::Info, format!("created the bucket {bucket}"));
         Ok(())
     }
 
@@ -227,18 +236,24 @@ impl Store {
 
     /// The URL under which a browser can read the object; no network.
     pub fn direct_url(&self, key: &Key) -> Result<String> {
-        link::direct_url(&self.config, self.local().endpoint(&self.config), key)
+        link::direct_url(&self.config, &self.local().learned.endpoint(&self.config), key)
     }
 
-    /// Whether this process has read or stored an object here. Before that, "no such object" may as
+    /// Whether an object was read or stored here, by this process or one that shares its page. Before that, "no such object" may as
     /// well mean a wrong Bucket or Prefix.
     pub fn is_proven(&self) -> bool {
-        self.local().is_proven()
+        self.page.proven.load(Relaxed)
     }
 
     /// Takes the oldest message for the log out of the queue.
     pub fn next_message(&self) -> Option<Message> {
-        self.local().next_message()
+        self.local().log.next()
+    }
+
+    /// Whether calls fail at once while the server is known to be down, for somebody waits at a
+    /// screen; else, as at first, they wait for its recovery within their deadline.
+    pub fn set_fails_fast(&self, fails_fast: bool) {
+        self.fails_fast.store(fails_fast, Relaxed);
     }
 
     /// Closes the connections of this process; the next call makes new ones.
@@ -252,11 +267,16 @@ impl Store {
         work: impl AsyncFnOnce(&Client, &Budget) -> Result<T>,
     ) -> Result<T> {
         let deadline = deadline.unwrap_or(self.config.deadline);
-        self.local().call(&self.config, deadline, work)
+        self.local()
+            .call(&self.config, deadline, self.fails_fast.load(Relaxed), work)
     }
 
     fn local(&self) -> &Local {
-        self.local.get(Local::new)
+        self.local.get(|| Local::new(self.page))
+    }
+
+    fn tell(&self, level: Level, text: impl AsRef<str>) {
+        self.local().log.tell(level, text);
     }
 }
 

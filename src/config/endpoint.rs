@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use percent_encoding::{utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
 
 use super::host::{
-    is_aws, is_dns_safe, is_dns_safe_label, parse_host, region_of_host, regional_host, AWS, DEFAULT_REGION,
+    host_in_region, is_aws, is_dns_safe, is_dns_safe_label, is_region, parse_host, region_of_host,
+    regional_host, AWS, DEFAULT_REGION,
 };
 use super::options::Options;
 use crate::error::{quoted, Result};
@@ -126,6 +127,15 @@ impl Endpoint {
         })
     }
 
+    /// The same server for another region. The host changes only where AWS's names say the region.
+    pub fn in_region(&self, region: &str) -> Endpoint {
+        Endpoint {
+            host: host_in_region(&self.host, region).unwrap_or_else(|| self.host.clone()),
+            region: region.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// Address of an object, or of the bucket itself where `object` is empty.
     pub fn address(&self, bucket: &str, object: &str) -> Address {
         let object = encode_path(object);
@@ -162,11 +172,7 @@ fn parse_region(options: &mut Options<'_>, host: &str) -> Option<String> {
     let Some(given) = options.text("Region") else {
         return from_host;
     };
-    let allowed = given.len() <= 63
-        && given
-            .bytes()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
-    if allowed {
+    if is_region(given) {
         return Some(given.to_owned());
     }
     let default = from_host.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned());
@@ -225,6 +231,42 @@ mod tests {
             endpoint.address(bucket, "a b/ä+k").url(),
             endpoint.region().to_owned(),
         )
+    }
+
+    #[test]
+    fn another_region_is_another_host_only_within_aws() {
+        let table = [
+            ("-", "https://files.s3.eu-west-1.amazonaws.com/"),
+            (
+                "s3.us-west-2.amazonaws.com",
+                "https://files.s3.eu-west-1.amazonaws.com/",
+            ),
+            (
+                "s3-us-west-2.amazonaws.com",
+                "https://files.s3.eu-west-1.amazonaws.com/",
+            ),
+            (
+                "s3.dualstack.us-west-2.amazonaws.com",
+                "https://files.s3.dualstack.eu-west-1.amazonaws.com/",
+            ),
+            (
+                "s3-accelerate.amazonaws.com",
+                "https://files.s3-accelerate.amazonaws.com/",
+            ),
+            (
+                "s3.cn-north-1.amazonaws.com.cn",
+                "https://files.s3.cn-north-1.amazonaws.com.cn/",
+            ),
+            ("https://s3.wasabisys.com", "https://s3.wasabisys.com/files"),
+            ("http://localhost:9000", "http://localhost:9000/files"),
+        ];
+        for (host, url) in table {
+            let given = [("Host", host), ("Bucket", "files")];
+            let (config, _) = Config::parse(given.into_iter().filter(|(_, value)| *value != "-")).unwrap();
+            let moved = config.endpoint.in_region("eu-west-1");
+            assert_eq!(moved.address("files", "").url(), url, "{host}");
+            assert_eq!(moved.region(), "eu-west-1");
+        }
     }
 
     #[test]

@@ -91,6 +91,43 @@ pub(super) fn region_of_host(host: &str) -> Option<String> {
     (!["external-1", "accelerate"].contains(&region)).then(|| region.to_owned())
 }
 
+/// The region in an address of AWS's, a URL or a host, with or without a bucket before it.
+pub(crate) fn region_in_address(address: &str) -> Option<String> {
+    let host = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let host = host.split(['/', ':', '?']).next().unwrap_or_default();
+    let mut rest = is_aws(host).then_some(host)?;
+    loop {
+        if let Some(region) = region_of_host(rest) {
+            return Some(region);
+        }
+        rest = rest.split_once('.')?.1;
+    }
+}
+
+/// Whether it may be a region's name.
+pub(crate) fn is_region(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name
+            .bytes()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+}
+
+/// The name that the same service has in another region, where AWS's names say the region.
+pub(super) fn host_in_region(host: &str, region: &str) -> Option<String> {
+    let same_partition = host.ends_with(".cn") == region.starts_with("cn-");
+    if !is_aws(host) || !same_partition {
+        return None;
+    }
+    match region_of_host(host) {
+        // With dualstack or fips in it: only the label changes.
+        Some(old) if host.contains(&format!(".{old}.")) => {
+            Some(host.replacen(&format!(".{old}."), &format!(".{region}."), 1))
+        }
+        Some(_) => Some(regional_host(region)),
+        None => (host == AWS).then(|| regional_host(region)),
+    }
+}
+
 pub(super) fn regional_host(region: &str) -> String {
     match region {
         DEFAULT_REGION => AWS.to_owned(),

@@ -9,15 +9,18 @@ use rusoto_s3::{
     S3,
 };
 
+use super::breaker::Breaker;
 use super::connection::Connections;
 use super::learned::Learned;
-use super::outcome::Failure;
+use super::outcome::{Failure, Retry};
 use super::retry::Budget;
 use super::session::{Operation, Session};
-use super::transfer::{body_of, receive, Output};
+use super::transfer::{body_of, Download, Output};
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
 use crate::key::Key;
+use crate::log::Log;
+use crate::process::Page;
 
 /// Of an empty object, where the ETag is the MD5; a content that is not empty never has it.
 const MD5_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
@@ -48,14 +51,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to nothing yet. `learned` is kept up to date.
-    pub fn new(config: Arc<Config>, learned: Arc<Learned>) -> Self {
+    /// Connects to nothing yet. `learned` is kept up to date, `page` too; `log` is told what happens.
+    pub fn new(config: Arc<Config>, learned: Arc<Learned>, page: &'static Page, log: Arc<Log>) -> Self {
         let connections = Arc::new(Connections::new(&config));
         Client {
             session: Session {
                 config,
                 connections,
                 learned,
+                breaker: Breaker::new(page, log),
             },
         }
     }
@@ -157,10 +161,13 @@ impl Client {
                 expected_bucket_owner: self.config().written.bucket_owner.clone(),
                 ..Default::default()
             };
-            let head = s3
-                .head_object(request)
-                .await
-                .map_err(|error| exchange.head_failure(error))?;
+            let head = match s3.head_object(request).await {
+                Ok(head) => head,
+                Err(error) => {
+                    let failure = exchange.head_failure(error);
+                    return Err(self.session.find_out(&operation, failure).await);
+                }
+            };
             match head.content_length.map(u64::try_from) {
                 Some(Ok(size)) if head.e_tag.is_some() => Ok(Head {
                     size,
@@ -186,21 +193,35 @@ impl Client {
             object: true,
             ..Operation::new(budget, "GET", Some(key))
         };
+        let mut download = Download::new(key, output);
         let size = self.session.run(&operation, async |s3, exchange| {
+            let (range, if_match) = download.rest().unzip();
+            let is_rest = range.is_some();
             let request = GetObjectRequest {
                 bucket: self.config().bucket.clone(),
                 key: self.object_key(key),
+                range,
+                if_match,
                 expected_bucket_owner: self.config().written.bucket_owner.clone(),
                 ..Default::default()
             };
-            let object = s3
-                .get_object(request)
-                .await
-                .map_err(|error| exchange.failure(error))?;
+            let object = match s3.get_object(request).await {
+                Ok(object) => object,
+                Err(error) => {
+                    let failure = exchange.failure(error);
+                    // It is not the object any more that it was; or Range is not understood.
+                    let is_changed = is_rest && matches!(failure.status, Some(400 | 412 | 416 | 501));
+                    if is_changed {
+                        download.restart();
+                    }
+                    let retry = if is_changed { Retry::Backoff } else { failure.retry };
+                    return Err(Failure { retry, ..failure });
+                }
+            };
             if object.e_tag.is_none() {
                 return Err(Failure::not_s3s("an answer to GET without an ETag"));
             }
-            receive(budget, key, object, output).await
+            download.receive(budget, object).await
         });
         size.await
             .map_err(|given_up| self.session.describe(&operation, given_up))
@@ -231,11 +252,11 @@ impl Client {
 
     /// Makes the bucket; it may be there already, if it is ours.
     pub async fn create_bucket(&self, budget: &Budget) -> Result<()> {
-        // us-east-1 must not be named, and "auto" is no region to make a bucket in.
-        let region =
-            Some(self.config().endpoint.region()).filter(|region| !["us-east-1", "auto"].contains(region));
         let operation = Operation::new(budget, "CreateBucket", None);
         let made = self.session.run(&operation, async |s3, exchange| {
+            // us-east-1 must not be named, and "auto" is no region to make a bucket in.
+            let region =
+                Some(exchange.endpoint.region()).filter(|region| !["us-east-1", "auto"].contains(region));
             let request = CreateBucketRequest {
                 bucket: self.config().bucket.clone(),
                 create_bucket_configuration: region.map(|region| CreateBucketConfiguration {

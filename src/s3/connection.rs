@@ -19,9 +19,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::outcome::{Failure, Retry};
-use super::progress::Progress;
+use super::progress::{Progress, Stage};
 use super::proxy;
 use super::resolve::Resolver;
+use super::session::seconds;
 use super::stream::{Socket, Stream};
 use crate::config::{Address, Config, Proxy};
 use crate::error::Code;
@@ -76,6 +77,7 @@ impl Connections {
         fresh: bool,
         limit: Duration,
     ) -> Result<Live, Failure> {
+        self.progress.enter(Stage::Connecting);
         if fresh {
             self.idle().clear();
         }
@@ -83,6 +85,7 @@ impl Connections {
             // Lets the runtime see what the socket has received meanwhile, such as its end.
             tokio::task::yield_now().await;
             if live.is_usable() {
+                self.progress.enter(Stage::Waiting);
                 return Ok(live);
             }
         }
@@ -99,15 +102,11 @@ impl Connections {
                 return Err(Failure::new(
                     Code::Timeout,
                     Retry::Backoff,
-                    format!(
-                        "no connection to {} within {} s",
-                        address.authority,
-                        limit.as_secs_f32()
-                    ),
+                    format!("no connection to {} within {}", address.authority, seconds(limit)),
                 ))
             }
         };
-        self.progress.restart();
+        self.progress.enter(Stage::Waiting);
         Ok(Live {
             sender,
             connection: Box::pin(connection),

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use hyper::http::HeaderMap;
-use xml::reader::{EventReader, XmlEvent};
 
+use super::document::ErrorDocument;
+use crate::config::{is_region, region_in_address};
 use crate::error::{one_line, quoted, Code, Error};
 
 /// Whether and how a failed request is tried again.
@@ -16,6 +18,21 @@ pub(super) enum Retry {
     Backoff,
     /// On a new connection, at once and without counting: the reused one had been closed.
     AtOnce,
+    /// At once and without counting: the server has said what was wrong, and it was corrected.
+    Corrected,
+}
+
+/// How far a request got, which says whether the server is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contact {
+    /// It did not begin.
+    None,
+    /// No connection.
+    Unreachable,
+    /// A connection, but not the head of an answer.
+    Silent,
+    /// An answer, whatever it said.
+    Answered,
 }
 
 /// A request that did not succeed.
@@ -29,6 +46,9 @@ pub(super) struct Failure {
     pub(super) s3_code: Option<String>,
     pub(super) request_id: Option<String>,
     pub(super) retry: Retry,
+    pub(super) contact: Contact,
+    /// Where the server says that the request belongs.
+    pub(super) region: Option<String>,
     /// How long the server asks to wait.
     pub(super) retry_after: Option<Duration>,
 }
@@ -42,6 +62,8 @@ impl Failure {
             s3_code: None,
             request_id: None,
             retry,
+            contact: Contact::None,
+            region: None,
             retry_after: None,
         }
     }
@@ -62,26 +84,30 @@ impl Failure {
         let document = ErrorDocument::parse(body);
         let s3_code = document.as_ref().map(|document| document.code.as_str());
         let mut classified = classify(status, s3_code);
-        let region = header(headers, "x-amz-bucket-region").map(one_line);
-        let text = match (&document, region) {
-            (Some(document), _) => describe(document, headers),
-            // All that an answer to HEAD can say.
-            (None, Some(region)) if matches!(status, 301 | 307 | 400) => {
-                classified = (Code::Config, Retry::Never);
-                format!(
-                    "the bucket is in another region: set Region => {}",
-                    quoted(&region)
-                )
-            }
-            (None, _) => describe_foreign(status, headers, body),
+        let region = region_hint(status, document.as_ref(), headers);
+        let mut text = match &document {
+            Some(document) => describe(document),
+            None => describe_foreign(status, headers, body),
         };
+        if let Some(region) = &region {
+            // All that an answer to HEAD can say.
+            if document.is_none() {
+                classified = (Code::Config, Retry::Never);
+            }
+            text = format!(
+                "{text} (the bucket is in another region: set Region => {})",
+                quoted(region)
+            );
+        }
         Failure {
             status: Some(status),
             s3_code: s3_code.map(str::to_owned),
             request_id: header(headers, "x-amz-request-id").map(|id| one_line(id).chars().take(64).collect()),
-            retry_after: header(headers, "retry-after")
-                .and_then(|seconds| seconds.parse().ok())
-                .map(Duration::from_secs),
+            region,
+            retry_after: header(headers, "retry-after").and_then(|value| match value.parse() {
+                Ok(seconds) => Some(Duration::from_secs(seconds)),
+                Err(_) => (date(value)? - Utc::now()).to_std().ok(),
+            }),
             ..Failure::new(classified.0, classified.1, text)
         }
     }
@@ -94,7 +120,7 @@ fn classify(status: u16, s3_code: Option<&str>) -> (Code, Retry) {
     match (status, s3_code) {
         (_, Some("NoSuchKey")) => (Code::NotFound, Retry::Never),
         (_, Some("NoSuchBucket")) => (Code::NoBucket, Retry::Never),
-        (_, Some("RequestTimeout")) => (Code::Timeout, Retry::Backoff),
+        (_, Some("RequestTimeout")) | (408, None) => (Code::Timeout, Retry::Backoff),
         (
             _,
             Some(
@@ -141,26 +167,41 @@ fn classify(status: u16, s3_code: Option<&str>) -> (Code, Retry) {
     }
 }
 
-fn describe(document: &ErrorDocument, headers: &HeaderMap) -> String {
-    let ErrorDocument {
-        code,
-        message,
-        region,
-    } = document;
+/// Where a refusal says that the bucket is. It is only a name to sign for, and a label within AWS's
+/// own host names: never another host.
+fn region_hint(status: u16, document: Option<&ErrorDocument>, headers: &HeaderMap) -> Option<String> {
+    const ELSEWHERE: [&str; 4] = [
+        "PermanentRedirect",
+        "TemporaryRedirect",
+        "AuthorizationHeaderMalformed",
+        "Redirect",
+    ];
+    let may_be = matches!(status, 301 | 307 | 400)
+        && document.is_none_or(|document| ELSEWHERE.contains(&document.code.as_str()));
+    if !may_be {
+        return None;
+    }
+    let told = header(headers, "x-amz-bucket-region").map(str::to_owned);
+    let told = told.or_else(|| document.and_then(ErrorDocument::region));
+    let told = told.or_else(|| region_in_address(document?.endpoint.as_deref()?));
+    told.or_else(|| region_in_address(header(headers, "location")?))
+        .filter(|region| is_region(region))
+}
+
+/// A moment as HTTP writes it.
+pub(super) fn date(value: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(value).ok().map(Into::into)
+}
+
+fn describe(document: &ErrorDocument) -> String {
+    let ErrorDocument { code, message, .. } = document;
     let said = match message.as_str() {
         "" => code.clone(),
         message => format!("{code}: {message}"),
     };
-    let region = header(headers, "x-amz-bucket-region").or(region.as_deref());
-    match (advice(code), region) {
-        (Some(advice), _) => format!("{said} ({advice})"),
-        (None, Some(region)) if classify(400, Some(code)).0 == Code::Config => {
-            format!(
-                "{said} (the bucket is in another region: set Region => {})",
-                quoted(region)
-            )
-        }
-        _ => said,
+    match advice(code) {
+        Some(advice) => format!("{said} ({advice})"),
+        None => said,
     }
 }
 
@@ -212,144 +253,5 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// S3's error document.
-struct ErrorDocument {
-    code: String,
-    message: String,
-    region: Option<String>,
-}
-
-impl ErrorDocument {
-    /// None for anything that is not `<Error>` with a `<Code>`.
-    fn parse(body: &[u8]) -> Option<Self> {
-        let mut path: Vec<String> = Vec::new();
-        let (mut code, mut message, mut region) = (String::new(), String::new(), None::<String>);
-        for event in EventReader::new(body) {
-            match event.ok()? {
-                XmlEvent::StartElement { name, .. } => path.push(name.local_name),
-                XmlEvent::EndElement { .. } => {
-                    path.pop();
-                    if path.is_empty() {
-                        break;
-                    }
-                }
-                XmlEvent::Characters(text) | XmlEvent::CData(text) => match path.as_slice() {
-                    [root, leaf] if root == "Error" => match leaf.as_str() {
-                        "Code" => code.push_str(&text),
-                        "Message" => message.push_str(&text),
-                        "Region" => region.get_or_insert_default().push_str(&text),
-                        _ => {}
-                    },
-                    _ => {}
-                },
-                _ => {}
-            }
-        }
-        let short = |text: &str, most: usize| one_line(text).chars().take(most).collect::<String>();
-        (!code.trim().is_empty()).then(|| ErrorDocument {
-            code: short(&code, 64),
-            message: short(&message, 200),
-            region: region.map(|region| short(&region, 63)),
-        })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn failure(status: u16, body: &str) -> Failure {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-amz-request-id", "4711".parse().unwrap());
-        headers.insert("content-type", "text/html".parse().unwrap());
-        Failure::of_answer(status, &headers, body.as_bytes())
-    }
-
-    fn document(code: &str) -> String {
-        format!("<?xml version=\"1.0\"?>\n<Error><Code>{code}</Code><Message>Why\nnot</Message><Region>eu-west-1</Region></Error>")
-    }
-
-    #[test]
-    fn codes_and_retries() {
-        let table = [
-            (404, "NoSuchKey", Code::NotFound, Retry::Never),
-            (404, "NoSuchBucket", Code::NoBucket, Retry::Never),
-            (400, "RequestTimeout", Code::Timeout, Retry::Backoff),
-            (403, "AccessDenied", Code::Denied, Retry::Never),
-            (403, "InvalidObjectState", Code::Denied, Retry::Never),
-            (403, "SignatureDoesNotMatch", Code::Credentials, Retry::Never),
-            (403, "RequestTimeTooSkewed", Code::Credentials, Retry::Never),
-            (409, "ConditionalRequestConflict", Code::Server, Retry::Backoff),
-            (503, "SlowDown", Code::Throttled, Retry::Backoff),
-            (500, "InternalError", Code::Server, Retry::Backoff),
-            (501, "NotImplemented", Code::Server, Retry::Never),
-            (400, "XAmzContentSHA256Mismatch", Code::Network, Retry::Backoff),
-            (301, "PermanentRedirect", Code::Config, Retry::Never),
-            (400, "AuthorizationHeaderMalformed", Code::Config, Retry::Never),
-            (400, "InvalidArgument", Code::Server, Retry::Never),
-        ];
-        for (status, s3_code, code, retry) in table {
-            let failure = failure(status, &document(s3_code));
-            assert_eq!((failure.code, failure.retry), (code, retry), "{status} {s3_code}");
-            assert!(
-                failure.text.starts_with(&format!("{s3_code}: Why not")),
-                "{}",
-                failure.text
-            );
-            assert_eq!(failure.request_id.as_deref(), Some("4711"));
-        }
-    }
-
-    #[test]
-    fn another_region_is_named() {
-        let text = failure(301, &document("PermanentRedirect")).text;
-        assert!(text.contains("set Region => 'eu-west-1'"), "{text}");
-    }
-
-    #[test]
-    fn an_answer_to_head_names_the_region_too() {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-amz-bucket-region", "eu-west-1".parse().unwrap());
-        for status in [301, 307, 400] {
-            let failure = Failure::of_answer(status, &headers, b"");
-            assert_eq!(failure.code, Code::Config, "{status}");
-            assert!(
-                failure.text.ends_with("set Region => 'eu-west-1'"),
-                "{}",
-                failure.text
-            );
-        }
-        assert_eq!(Failure::of_answer(404, &headers, b"").code, Code::Server);
-    }
-
-    /// What a proxy, a web server or a wrong Host answers is never taken for a missing object.
-    #[test]
-    fn an_answer_that_is_not_s3s_says_nothing_about_the_object() {
-        for body in [
-            "<html><Error><Code>NoSuchKey</Code></Error></html>",
-            "NoSuchKey",
-            "<Error>",
-            "<Error><Code/></Error>",
-        ] {
-            let failure = failure(404, body);
-            assert_eq!(failure.code, Code::Server, "{body}");
-            assert!(
-                failure.text.contains("not one of S3's (text/html)"),
-                "{}",
-                failure.text
-            );
-            assert!(failure.s3_code.is_none());
-        }
-    }
-
-    #[test]
-    fn entity_bombs_and_huge_messages_are_harmless() {
-        let bomb = "<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;'>]><Error><Code>&b;</Code></Error>";
-        assert!(failure(400, bomb).text.len() < 400);
-        let huge = format!(
-            "<Error><Code>X</Code><Message>{}</Message></Error>",
-            "m".repeat(100_000)
-        );
-        assert!(failure(400, &huge).text.len() < 300);
-    }
-}
+mod tests;

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::outcome::{Failure, Retry};
+use super::outcome::{Contact, Failure, Retry};
 use crate::error::Code;
 
 /// Pause before the second attempt, at most; it doubles with every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Corrections by what the server teaches, such as its region, within one operation.
+const MOST_CORRECTIONS: u32 = 3;
 /// Bytes a second that a transfer has to reach on the whole once the deadline is over.
 const SLOWEST: u64 = 64_000;
 
@@ -22,6 +24,9 @@ pub struct Budget {
     retries: u32,
     /// What a transfer that moves may take beyond the deadline.
     beyond: Cell<Duration>,
+    /// Kept of the time where no answer comes, to find out whether it is the server's fault.
+    reserve: Duration,
+    fails_fast: bool,
 }
 
 impl Budget {
@@ -32,7 +37,30 @@ impl Budget {
             deadline,
             retries,
             beyond: Cell::new(Duration::ZERO),
+            reserve: Duration::ZERO,
+            fails_fast: false,
         }
+    }
+
+    /// Keeps so much of the time, but no more than a third of it, for a second opinion where no
+    /// answer comes.
+    pub fn reserving(self, time: Duration) -> Self {
+        let reserve = time.min(self.deadline / 3);
+        Budget { reserve, ..self }
+    }
+
+    /// Whether the call fails at once while the server is known to be down, instead of waiting.
+    pub fn failing_fast(self, fails_fast: bool) -> Self {
+        Budget { fails_fast, ..self }
+    }
+
+    pub(super) fn fails_fast(&self) -> bool {
+        self.fails_fast
+    }
+
+    /// What is left for attempts that get no answer.
+    pub(super) fn left_for_silence(&self) -> Duration {
+        self.left().saturating_sub(self.reserve)
     }
 
     /// What is left until the deadline.
@@ -69,14 +97,16 @@ pub(super) struct GivenUp {
     pub(super) attempts: u32,
 }
 
-/// Runs `attempt` until it succeeds, fails for good, or the budget is spent. It is told whether to
-/// use a fresh connection.
+/// Runs `attempt` until it succeeds, fails for good, or the budget is spent, and as long as
+/// `is_worth_it`. It is told whether to use a fresh connection.
 pub(super) async fn run<T>(
     budget: &Budget,
     mut fresh: bool,
+    is_worth_it: impl Fn() -> bool,
     mut attempt: impl AsyncFnMut(bool) -> Result<T, Failure>,
 ) -> Result<T, GivenUp> {
     let mut attempts = 0;
+    let mut corrections = 0;
     let mut before: Option<String> = None;
     loop {
         let mut failure = match attempt(fresh).await {
@@ -91,9 +121,18 @@ pub(super) async fn run<T>(
             before = None;
             continue;
         }
+        if failure.retry == Retry::Corrected && corrections < MOST_CORRECTIONS {
+            corrections += 1;
+            before = None;
+            continue;
+        }
         attempts += 1;
         let pause = backoff(attempts).max(failure.retry_after.unwrap_or_default());
-        if failure.retry == Retry::Never || attempts > budget.retries || pause >= budget.left() {
+        let left = match failure.contact {
+            Contact::Silent => budget.left_for_silence(),
+            _ => budget.left(),
+        };
+        if failure.retry == Retry::Never || attempts > budget.retries || pause >= left || !is_worth_it() {
             return Err(GivenUp { failure, attempts });
         }
         before = Some(failure.text);
@@ -132,10 +171,15 @@ mod tests {
             .unwrap();
         let mut failures = failures.into_iter();
         let mut seen = Vec::new();
-        let result = runtime.block_on(run(budget, false, async |fresh| {
-            seen.push(fresh);
-            failures.next().map_or(Ok(()), Err)
-        }));
+        let result = runtime.block_on(run(
+            budget,
+            false,
+            || true,
+            async |fresh| {
+                seen.push(fresh);
+                failures.next().map_or(Ok(()), Err)
+            },
+        ));
         (result, seen)
     }
 

@@ -1,4 +1,4 @@
-//! How an operation is carried out: attempts within a budget, each bounded; the error at the end.
+//! One attempt at an operation, bounded; what it teaches; the error at the end.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,10 +7,12 @@ use futures::future::{select, Either};
 use rusoto_core::{Client as Dispatcher, Region, RusotoError};
 use rusoto_s3::S3Client;
 
+use super::breaker::Breaker;
 use super::connection::Connections;
-use super::learned::Learned;
-use super::outcome::{Failure, Retry};
-use super::retry::{self, Budget, GivenUp};
+use super::learned::{Learned, CLOCK_ALLOWED};
+use super::outcome::{Contact, Failure, Retry};
+use super::progress::{Stage, StallLimits};
+use super::retry::{Budget, GivenUp};
 use super::wire::{Answered, Exchange, Wire};
 use crate::config::Config;
 use crate::error::{Code, Error};
@@ -21,6 +23,7 @@ pub(super) struct Session {
     pub(super) config: Arc<Config>,
     pub(super) connections: Arc<Connections>,
     pub(super) learned: Arc<Learned>,
+    pub(super) breaker: Breaker,
 }
 
 /// One operation: who pays for it, what messages call it, what goes with its requests.
@@ -53,18 +56,6 @@ impl<'a> Operation<'a> {
 }
 
 impl Session {
-    /// Attempts the operation until it succeeds or is given up.
-    pub(super) async fn run<T>(
-        &self,
-        operation: &Operation<'_>,
-        mut work: impl AsyncFnMut(S3Client, &Exchange) -> Result<T, Failure>,
-    ) -> Result<T, GivenUp> {
-        retry::run(operation.budget, operation.fresh, async |fresh| {
-            self.attempt(operation, fresh, &mut work).await
-        })
-        .await
-    }
-
     /// One attempt, bounded by stalls and by the budget.
     pub(super) async fn attempt<T>(
         &self,
@@ -87,6 +78,7 @@ impl Session {
             fresh,
             connect_limit: self.config.connect_timeout.min(left),
             object: operation.object,
+            clock_offset: self.learned.clock_offset(),
             answered: Mutex::new(Answered::default()),
         });
         let region = Region::Custom {
@@ -95,23 +87,68 @@ impl Session {
         };
         let s3 = S3Client::new_with_client(Dispatcher::new_not_signing(Wire(Arc::clone(&exchange))), region);
         let progress = self.connections.progress.clone();
-        progress.restart();
-        let stall_limit = self.config.read_timeout.min(left);
+        progress.enter(Stage::Begun);
+        let patience = match budget.left_for_silence() {
+            Duration::ZERO => left,
+            time => time,
+        };
+        let limits = StallLimits {
+            before_answer: self.config.read_timeout.min(patience),
+            after: self.config.read_timeout.min(left),
+        };
         let work = std::pin::pin!(work(s3, &exchange));
-        let stalled = std::pin::pin!(progress.stalled(stall_limit));
+        let stalled = std::pin::pin!(progress.stalled(limits));
         let over = std::pin::pin!(budget.over());
-        match select(work, select(stalled, over)).await {
-            Either::Left((Err(failure), _)) if self.learned.try_other_style(&self.config, &failure) => {
-                Err(Failure {
-                    retry: Retry::AtOnce,
-                    ..failure
-                })
-            }
+        let result = match select(work, select(stalled, over)).await {
             Either::Left((result, _)) => result,
-            Either::Right((Either::Left(_), _)) => Err(stall(stall_limit)),
+            Either::Right((Either::Left((limit, _)), _)) => Err(stall(limit)),
             Either::Right((Either::Right(_), _)) => {
                 Err(Failure::new(Code::Timeout, Retry::Never, "the Deadline is over"))
             }
+        };
+        let skewed = match &result {
+            Err(failure) => is_skewed(&exchange, failure),
+            Ok(_) => false,
+        };
+        let ahead = exchange.answered().server_ahead;
+        let corrected =
+            ahead.is_some_and(|ahead| self.learned.see_clock(ahead, exchange.clock_offset, skewed));
+        result.map_err(|failure| {
+            let corrected =
+                (corrected && skewed) || self.learned.correct(&self.config, &exchange.endpoint, &failure);
+            Failure {
+                contact: self.contact(),
+                retry: if corrected {
+                    Retry::Corrected
+                } else {
+                    failure.retry
+                },
+                ..failure
+            }
+        })
+    }
+
+    /// How far the exchange under way has got.
+    pub(super) fn contact(&self) -> Contact {
+        match self.connections.progress.stage() {
+            Stage::Begun => Contact::None,
+            Stage::Connecting => Contact::Unreachable,
+            Stage::Waiting => Contact::Silent,
+            Stage::Answered => Contact::Answered,
+        }
+    }
+
+    /// An answer to HEAD that says nothing but that something was wrong: GET is told what, and what
+    /// can be corrected then is.
+    pub(super) async fn find_out(&self, operation: &Operation<'_>, failure: Failure) -> Failure {
+        let says_nothing = failure.s3_code.is_none() && failure.region.is_none();
+        if !says_nothing || !matches!(failure.status, Some(301 | 307 | 400)) {
+            return failure;
+        }
+        let limit = self.config.connect_timeout.min(operation.budget.left());
+        match self.ask(operation.budget, operation.key, limit).await {
+            Err(told) if told.retry == Retry::Corrected || told.s3_code.is_some() => told,
+            _ => failure,
         }
     }
 
@@ -130,6 +167,7 @@ impl Session {
             .status
             .map_or(String::new(), |status| format!("HTTP {status}, "));
         let attempts = match attempts {
+            0 => "no attempt".to_owned(),
             1 => "1 attempt".to_owned(),
             more => format!("{more} attempts"),
         };
@@ -182,7 +220,24 @@ impl Exchange {
     }
 }
 
+/// Refused for its time. An answer to HEAD can't say it, but the clocks show it.
+fn is_skewed(exchange: &Exchange, failure: &Failure) -> bool {
+    match failure.s3_code.as_deref() {
+        Some(code) => code == "RequestTimeTooSkewed",
+        None => {
+            let ahead = exchange.answered().server_ahead.unwrap_or(exchange.clock_offset);
+            failure.status == Some(403) && (ahead - exchange.clock_offset).abs() > CLOCK_ALLOWED
+        }
+    }
+}
+
 fn stall(limit: Duration) -> Failure {
-    let text = format!("stalled: less than 1 kB moved within {} s", limit.as_secs_f32());
+    let text = format!("stalled: less than 1 kB moved within {}", seconds(limit));
     Failure::new(Code::Timeout, Retry::Backoff, text)
+}
+
+/// `time` for a message: `15 s`, `2.5 s`.
+pub(super) fn seconds(time: Duration) -> String {
+    let tenths = (time.as_secs_f64() * 10.0).round() / 10.0;
+    format!("{tenths} s")
 }

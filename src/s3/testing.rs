@@ -124,7 +124,7 @@ fn read_request(connection: usize, reader: &mut BufReader<TcpStream>) -> Option<
 }
 
 impl State {
-    fn answer(&mut self, seen: &Seen) -> Vec<u8> {
+    pub(crate) fn answer(&mut self, seen: &Seen) -> Vec<u8> {
         let path = seen.target.split('?').next().unwrap().to_owned();
         // In virtual-host style an object's path has one slash too.
         let is_bucket = path.matches('/').count() == 1 && path.len() < 64;

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::outcome::{Failure, Retry};
 use super::retry::Budget;
-use crate::error::Code;
+use crate::error::{quoted, Code};
 use crate::key::{Hasher, Key};
 
 /// How much of a content is copied at once for the connection: never the whole, and never the
@@ -40,51 +40,113 @@ pub(super) fn body_of(content: &[u8]) -> (ByteStream, impl std::future::Future<O
     (ByteStream::new_with_size(stream, size), feed)
 }
 
-/// Reads the body of an answer to GET.
-pub(super) async fn receive(
-    budget: &Budget,
-    key: &Key,
-    object: GetObjectOutput,
-    output: &mut dyn Output,
-) -> std::result::Result<u64, Failure> {
-    let told = object
-        .content_length
-        .and_then(|length| u64::try_from(length).ok());
-    let mut room = 0;
-    if let Some(size) = told {
-        budget.allow_for(size);
-        make_room(output, size, &mut room)?;
-    }
-    let mut body = object.body.ok_or_else(|| Failure::not_s3s("no body"))?;
-    let mut hasher = Hasher::default();
-    let mut size = 0u64;
-    while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|error| {
-            let of = told.map_or(String::new(), |told| format!(" of {told}"));
-            let text = format!("the connection broke after {size}{of} bytes of the object: {error}");
-            Failure::new(Code::Network, Retry::Backoff, text)
-        })?;
-        let end = size + piece.len() as u64;
-        if end > room as u64 {
-            // Length not told: room grows by half.
-            make_room(
-                output,
-                end.max(end.saturating_add(room as u64 / 2).min(LARGEST_OBJECT)),
-                &mut room,
-            )?;
+/// An object on its way to the caller, over as many answers as it takes.
+pub(super) struct Download<'a> {
+    key: &'a Key,
+    output: &'a mut dyn Output,
+    room: usize,
+    hasher: Hasher,
+    /// Bytes that have arrived.
+    size: u64,
+    /// Bytes of the whole object, where the server has told.
+    told: Option<u64>,
+    e_tag: Option<String>,
+}
+
+impl<'a> Download<'a> {
+    pub(super) fn new(key: &'a Key, output: &'a mut dyn Output) -> Self {
+        Download {
+            key,
+            output,
+            room: 0,
+            hasher: Hasher::default(),
+            size: 0,
+            told: None,
+            e_tag: None,
         }
-        hasher.update(&piece);
-        output.write(size as usize, &piece);
-        size = end;
-        budget.allow_for(size);
     }
-    let found = hasher.finish();
-    if found == *key {
-        return Ok(size);
+
+    /// What to ask for so that it goes on where it broke: `Range` and `If-Match`.
+    pub(super) fn rest(&self) -> Option<(String, String)> {
+        let e_tag = self.e_tag.clone()?;
+        let is_part = self.size > 0 && self.told.is_some_and(|told| self.size < told);
+        is_part.then(|| (format!("bytes={}-", self.size), e_tag))
     }
-    let text =
-        format!("the object is damaged: its {size} bytes have the SHA-256 {found}, not that of its key");
-    Err(Failure::new(Code::Corrupt, Retry::Never, text))
+
+    /// Forgets what has arrived.
+    pub(super) fn restart(&mut self) {
+        self.hasher = Hasher::default();
+        self.size = 0;
+        self.told = None;
+        self.e_tag = None;
+    }
+
+    /// Reads the body of an answer to GET, whole or the rest. Returns the size of the whole.
+    pub(super) async fn receive(
+        &mut self,
+        budget: &Budget,
+        object: GetObjectOutput,
+    ) -> std::result::Result<u64, Failure> {
+        let length = object
+            .content_length
+            .and_then(|length| u64::try_from(length).ok());
+        match &object.content_range {
+            None => {
+                self.restart();
+                self.told = length;
+                self.e_tag = object.e_tag;
+            }
+            // Anything but the very rest that was asked for can't be used.
+            Some(range) => {
+                let told = self.told.unwrap_or_default();
+                let wanted = format!("bytes {}-{}/{told}", self.size, told.saturating_sub(1));
+                if *range != wanted || object.e_tag != self.e_tag {
+                    let text = format!("the answer has {} of the object, not {wanted}", quoted(range));
+                    self.restart();
+                    return Err(Failure::new(Code::Server, Retry::Backoff, text));
+                }
+            }
+        }
+        if let Some(size) = self.told {
+            budget.allow_for(size);
+            make_room(self.output, size, &mut self.room)?;
+        }
+        let mut body = object.body.ok_or_else(|| Failure::not_s3s("no body"))?;
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|error| {
+                let of = self.told.map_or(String::new(), |told| format!(" of {told}"));
+                let text = format!(
+                    "the connection broke after {}{of} bytes of the object: {error}",
+                    self.size
+                );
+                Failure::new(Code::Network, Retry::Backoff, text)
+            })?;
+            self.take(&piece)?;
+            budget.allow_for(self.size);
+        }
+        let found = std::mem::take(&mut self.hasher).finish();
+        if found == *self.key {
+            return Ok(self.size);
+        }
+        let text = format!(
+            "the object is damaged: its {} bytes have the SHA-256 {found}, not that of its key",
+            self.size
+        );
+        Err(Failure::new(Code::Corrupt, Retry::Never, text))
+    }
+
+    fn take(&mut self, piece: &[u8]) -> std::result::Result<(), Failure> {
+        let end = self.size + piece.len() as u64;
+        if end > self.room as u64 {
+            // Length not told: room grows by half.
+            let more = end.saturating_add(self.room as u64 / 2).min(LARGEST_OBJECT);
+            make_room(self.output, end.max(more), &mut self.room)?;
+        }
+        self.hasher.update(piece);
+        self.output.write(self.size as usize, piece);
+        self.size = end;
+        Ok(())
+    }
 }
 
 fn make_room(output: &mut dyn Output, size: u64, room: &mut usize) -> std::result::Result<(), Failure> {

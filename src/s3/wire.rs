@@ -1,23 +1,20 @@
 //! One HTTP exchange: the request that rusoto built goes out signed, to the right address, with the
 //! headers that rusoto's model lacks; what comes back is checked before rusoto sees it.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use futures::Stream;
-use hyper::body::{Bytes, HttpBody};
-use hyper::http::header::{HeaderName, HeaderValue, CONTENT_LENGTH};
+use hyper::http::header::{HeaderName, HeaderValue, CONTENT_LENGTH, DATE};
 use hyper::http::HeaderMap;
 use hyper::{Body, Request, Response, StatusCode};
 use rusoto_core::request::{DispatchSignedRequestFuture, HttpDispatchError, HttpResponse};
 use rusoto_core::signature::{SignedRequest, SignedRequestPayload};
 use rusoto_core::{ByteStream, DispatchSignedRequest};
 
-use super::connection::{Connections, Live};
-use super::outcome::{Failure, Retry};
+use super::answer::AnswerBody;
+use super::connection::Connections;
+use super::outcome::{date, Failure, Retry};
+use super::progress::Stage;
 use super::sign::{authorization, timestamp, Signable};
 use crate::config::{Address, Config, Endpoint};
 use crate::error::{one_line, Code};
@@ -27,8 +24,9 @@ const USER_AGENT: &str = concat!("rts3/", env!("CARGO_PKG_VERSION"));
 /// Bytes of an answer that is no object: error documents and such.
 const LARGEST_DOCUMENT: u64 = 256 * 1024;
 /// Headers of an answer that rusoto may see. It unwraps what it parses of the others.
-const KNOWN_HEADERS: [&str; 5] = [
+const KNOWN_HEADERS: [&str; 6] = [
     "content-length",
+    "content-range",
     "etag",
     "content-type",
     "last-modified",
@@ -58,6 +56,8 @@ pub(super) struct Exchange {
     pub(super) connect_limit: Duration,
     /// Whether the answer is an object: of any size.
     pub(super) object: bool,
+    /// Added to this machine's clock, in seconds.
+    pub(super) clock_offset: i64,
     pub(super) answered: Mutex<Answered>,
 }
 
@@ -67,6 +67,8 @@ pub(super) struct Answered {
     pub(super) failure: Option<Failure>,
     /// `x-amz-checksum-sha256`, of the whole object, in base64.
     pub(super) checksum: Option<String>,
+    /// By how many seconds the server's clock is ahead of this machine's.
+    pub(super) server_ahead: Option<i64>,
 }
 
 impl Exchange {
@@ -75,6 +77,7 @@ impl Exchange {
     }
 
     async fn run(self: Arc<Self>, request: SignedRequest) -> Result<HttpResponse, Failure> {
+        let is_part = request.headers.contains_key("range");
         let (request, address) = self.prepare(request)?;
         let mut live = self
             .connections
@@ -85,16 +88,13 @@ impl Exchange {
             .await
             .map_err(|error| broken(&error, live.reused))?;
         let (head, body) = answer.into_parts();
-        let body = AnswerBody {
-            body,
-            left: if self.object { u64::MAX } else { LARGEST_DOCUMENT },
-            live: Some((live, address.authority)),
-            connections: Arc::clone(&self.connections),
-        };
+        self.connections.progress.enter(Stage::Answered);
+        self.answered().server_ahead = server_ahead(&head.headers);
+        let most = if self.object { u64::MAX } else { LARGEST_DOCUMENT };
+        let body = AnswerBody::new(body, most, (live, address.authority), &self.connections);
         let answer = Response::from_parts(head, body);
         let status = answer.status();
-        // No part of an object was asked for.
-        if status == StatusCode::PARTIAL_CONTENT {
+        if status == StatusCode::PARTIAL_CONTENT && !is_part {
             let text = "the answer is a part of the object, which was not asked for";
             Err(Failure {
                 status: Some(206),
@@ -114,7 +114,7 @@ impl Exchange {
         let (payload, body, length) = self.body(&mut request);
         let mut headers: Vec<(String, String)> = vec![
             ("host".to_owned(), address.authority.clone()),
-            ("x-amz-date".to_owned(), timestamp(SystemTime::now())),
+            ("x-amz-date".to_owned(), timestamp(self.now())),
             ("x-amz-content-sha256".to_owned(), payload.clone()),
         ];
         if let Some(token) = &keys.session_token {
@@ -182,6 +182,17 @@ impl Exchange {
             )
         })?;
         Ok((out, address))
+    }
+
+    /// The server's time, as far as it is known.
+    fn now(&self) -> SystemTime {
+        let offset = Duration::from_secs(self.clock_offset.unsigned_abs());
+        let now = SystemTime::now();
+        let corrected = match self.clock_offset >= 0 {
+            true => now.checked_add(offset),
+            false => now.checked_sub(offset),
+        };
+        corrected.unwrap_or(now)
     }
 
     /// rusoto writes every path as `/bucket/key`, not encoded.
@@ -267,6 +278,11 @@ fn full_checksum(headers: &HeaderMap) -> Option<String> {
     text("x-amz-checksum-sha256").filter(|_| whole).map(str::to_owned)
 }
 
+fn server_ahead(headers: &HeaderMap) -> Option<i64> {
+    let server = date(headers.get(DATE)?.to_str().ok()?)?;
+    Some(server.timestamp() - chrono::Utc::now().timestamp())
+}
+
 fn nonsense(status: u16, name: &str, value: &HeaderValue) -> Failure {
     let shown = one_line(&String::from_utf8_lossy(value.as_bytes()))
         .chars()
@@ -307,74 +323,4 @@ fn broken(error: &hyper::Error, reused: bool) -> Failure {
     }
     let retry = if reused { Retry::AtOnce } else { Retry::Backoff };
     Failure::new(Code::Network, retry, format!("the connection broke: {text}"))
-}
-
-/// The body of an answer; it drives its connection, and gives it back at its end.
-struct AnswerBody {
-    body: Body,
-    /// Bytes that may still come.
-    left: u64,
-    live: Option<(Live, String)>,
-    connections: Arc<Connections>,
-}
-
-impl AnswerBody {
-    fn finish(&mut self) {
-        if let Some((live, authority)) = self.live.take() {
-            self.connections.put_back(live, &authority);
-        }
-    }
-}
-
-impl Stream for AnswerBody {
-    type Item = io::Result<Bytes>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
-        let mut polled = Pin::new(&mut this.body).poll_data(cx);
-        if polled.is_pending() {
-            if let Some((live, _)) = &mut this.live {
-                live.drive(cx);
-                polled = Pin::new(&mut this.body).poll_data(cx);
-            }
-        }
-        match polled {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => {
-                this.finish();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Ok(piece))) => match this.left.checked_sub(piece.len() as u64) {
-                Some(left) => {
-                    this.left = left;
-                    Poll::Ready(Some(Ok(piece)))
-                }
-                None => {
-                    this.live = None;
-                    Poll::Ready(Some(Err(io::Error::other("the answer is too long"))))
-                }
-            },
-            Poll::Ready(Some(Err(error))) => {
-                this.live = None;
-                Poll::Ready(Some(Err(io::Error::other(error))))
-            }
-        }
-    }
-}
-
-/// An answer whose body nobody reads, such as that to a PUT, gives its connection back too.
-impl Drop for AnswerBody {
-    fn drop(&mut self) {
-        if let Some((live, _)) = &mut self.live {
-            let mut cx = Context::from_waker(futures::task::noop_waker_ref());
-            let mut polled = Pin::new(&mut self.body).poll_data(&mut cx);
-            if polled.is_pending() {
-                live.drive(&mut cx);
-                polled = Pin::new(&mut self.body).poll_data(&mut cx);
-            }
-            if matches!(polled, Poll::Ready(None)) {
-                self.finish();
-            }
-        }
-    }
 }

@@ -1,50 +1,27 @@
 //! What one process knows and holds of a store.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::{Config, Endpoint};
-use crate::error::{one_line, Code, Error, Result};
+use crate::config::Config;
+use crate::error::{Code, Error, Result};
+use crate::log::Log;
+use crate::process::Page;
 use crate::s3::{Budget, Client, Learned};
 
-/// Messages that nobody takes don't pile up.
-const MOST_MESSAGES: usize = 1000;
 const TURN_PAUSE: Duration = Duration::from_millis(2);
-
-/// How serious a message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// Something has to be mended.
-    Error = 1,
-    /// Something went wrong and was mended.
-    Warning = 2,
-    /// Worth knowing.
-    Info = 3,
-}
-
-/// A line for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// How serious it is.
-    pub level: Level,
-    /// One line.
-    pub text: String,
-}
 
 /// Lives in one process, and is forgotten after a fork.
 pub(super) struct Local {
     /// Whoever holds it has its turn; made at the first call.
     engine: Mutex<Option<Engine>>,
-    messages: Mutex<VecDeque<Message>>,
-    proven: AtomicBool,
-    condition_unsupported: AtomicBool,
+    page: &'static Page,
+    pub(super) log: Arc<Log>,
+    pub(super) learned: Arc<Learned>,
     bucket_made: Mutex<Option<Instant>>,
-    learned: Arc<Learned>,
 }
 
 struct Engine {
@@ -53,46 +30,54 @@ struct Engine {
 }
 
 impl Local {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(page: &'static Page) -> Self {
+        let log = Arc::<Log>::default();
         Local {
             engine: Mutex::new(None),
-            messages: Mutex::new(VecDeque::new()),
-            proven: AtomicBool::new(false),
-            condition_unsupported: AtomicBool::new(false),
+            page,
+            learned: Arc::new(Learned::new(page, Arc::clone(&log))),
+            log,
             bucket_made: Mutex::new(None),
-            learned: Arc::default(),
         }
     }
 
     /// Runs `work` on the calling thread, within the deadline; the wait for the turn counts.
+    /// `fails_fast`: whether it fails at once while the server is known to be down.
     pub(super) fn call<T>(
         &self,
         config: &Arc<Config>,
         deadline: Duration,
+        fails_fast: bool,
         work: impl AsyncFnOnce(&Client, &Budget) -> Result<T>,
     ) -> Result<T> {
         let start = Instant::now();
         let mut turn = self.turn(deadline)?;
         let engine = match turn.take() {
             Some(engine) => engine,
-            None => Engine::new(config, &self.learned)?,
+            None => self.engine(config)?,
         };
         let left = deadline.saturating_sub(start.elapsed());
         // A panic in here drops the engine with all that is half done.
         let result = engine.runtime.block_on(async {
-            let budget = Budget::new(left, config.retries);
+            let budget = Budget::new(left, config.retries)
+                .reserving(config.connect_timeout)
+                .failing_fast(fails_fast);
             work(&engine.client, &budget).await
         });
         *turn = Some(engine);
-        for note in self.learned.take_notes() {
-            self.tell(Level::Warning, note);
-        }
         result
     }
 
-    /// The endpoint in the addressing style in force.
-    pub(super) fn endpoint<'a>(&self, config: &'a Config) -> &'a Endpoint {
-        self.learned.endpoint(config)
+    /// The runtime belongs to the calling thread: between two calls nothing runs.
+    fn engine(&self, config: &Arc<Config>) -> Result<Engine> {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+        let runtime =
+            runtime.map_err(|error| Error::new(Code::Internal, format!("no event loop: {error}")))?;
+        let (learned, log) = (Arc::clone(&self.learned), Arc::clone(&self.log));
+        Ok(Engine {
+            runtime,
+            client: Client::new(Arc::clone(config), learned, self.page, log),
+        })
     }
 
     pub(super) fn disconnect(&self) {
@@ -126,40 +111,6 @@ impl Local {
         }
     }
 
-    pub(super) fn tell(&self, level: Level, text: impl AsRef<str>) {
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        if messages.len() < MOST_MESSAGES {
-            messages.push_back(Message {
-                level,
-                text: one_line(text.as_ref()),
-            });
-        }
-    }
-
-    pub(super) fn next_message(&self) -> Option<Message> {
-        self.messages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
-    }
-
-    pub(super) fn prove(&self) {
-        self.proven.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_proven(&self) -> bool {
-        self.proven.load(Ordering::Relaxed)
-    }
-
-    /// Whether `If-None-Match: *` may be sent with a PUT.
-    pub(super) fn supports_condition(&self) -> bool {
-        !self.condition_unsupported.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn forget_condition(&self) {
-        self.condition_unsupported.store(true, Ordering::Relaxed);
-    }
-
     pub(super) fn remember_new_bucket(&self) {
         *self.bucket_made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
@@ -167,18 +118,5 @@ impl Local {
     pub(super) fn bucket_is_new(&self, age: Duration) -> bool {
         let made = self.bucket_made.lock().unwrap_or_else(PoisonError::into_inner);
         made.is_some_and(|made| made.elapsed() < age)
-    }
-}
-
-impl Engine {
-    /// The runtime belongs to the calling thread: between two calls nothing runs.
-    fn new(config: &Arc<Config>, learned: &Arc<Learned>) -> Result<Self> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
-        let runtime =
-            runtime.map_err(|error| Error::new(Code::Internal, format!("no event loop: {error}")))?;
-        Ok(Engine {
-            runtime,
-            client: Client::new(Arc::clone(config), Arc::clone(learned)),
-        })
     }
 }

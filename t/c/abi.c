@@ -189,6 +189,8 @@ int main(int argc, char **argv)
     rts3_free(text);
     rts3_proven(handle, &proven, NULL);
     ok(proven == 1, "rts3_proven after a Store");
+    succeeds(rts3_fail_fast(handle, 1, &error), &error, "rts3_fail_fast");
+    succeeds(rts3_fail_fast(handle, 0, &error), &error, "... and back");
     fails(rts3_proven(handle, NULL, &error), &error, RTS3_ARGUMENT, "proven is NULL", "rts3_proven without an output");
 
     /* rts3_get */
@@ -267,6 +269,7 @@ int main(int argc, char **argv)
         fails(rts3_head(wrong[i], EMPTY, 0, NULL, NULL, &error), &error, RTS3_ARGUMENT, "handle is", "rts3_head with a bad handle");
         fails(rts3_create_bucket(wrong[i], 0, &error), &error, RTS3_ARGUMENT, "handle is", "rts3_create_bucket with a bad handle");
         fails(rts3_probe(wrong[i], 0, NULL, &error), &error, RTS3_ARGUMENT, "handle is", "rts3_probe with a bad handle");
+        fails(rts3_fail_fast(wrong[i], 1, &error), &error, RTS3_ARGUMENT, "handle is", "rts3_fail_fast with a bad handle");
         fails(rts3_proven(wrong[i], &proven, &error), &error, RTS3_ARGUMENT, "handle is", "rts3_proven with a bad handle");
         fails(rts3_direct_url(wrong[i], EMPTY, NULL, NULL, NULL, &text, &error), &error, RTS3_ARGUMENT, "handle is", "rts3_direct_url with a bad handle");
         fails(rts3_next_message(wrong[i], &level, &text, &error), &error, RTS3_ARGUMENT, "handle is", "rts3_next_message with a bad handle");

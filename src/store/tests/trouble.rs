@@ -192,11 +192,11 @@ fn a_server_that_does_not_answer_is_given_up() {
     let host = format!("http://{}", silent.local_addr().unwrap());
     let (server, _) = scripted(vec![]);
     for (given, bound) in [
-        ([("ReadTimeout", "0.3"), ("Retries", "1")], 1.0),
+        ([("ReadTimeout", "0.3"), ("Retries", "1")], 1.5),
         ([("Deadline", "0.5"), ("Retries", "9")], 0.7),
     ] {
-        let store = open(&server, &[&[("Host", host.as_str())][..], &given].concat());
         for object in [content(10), content(30_000_000)] {
+            let store = open(&server, &[&[("Host", host.as_str())][..], &given].concat());
             let start = Instant::now();
             let failed = put(&store, &object).unwrap_err();
             assert_eq!(failed.code(), Code::Timeout, "{failed}");

@@ -22,8 +22,10 @@ sub Seconds {
     my ( $class, $option ) = @_;
     return $option
         if defined $option && $option =~ /\A\d+(?:\.\d*)?\z/ && $option >= LEAST && $option <= MOST;
-    return $INC{'RT/Interface/Web/Handler.pm'} ? WEB : OTHERWISE;
+    return $class->IsWeb ? WEB : OTHERWISE;
 }
+
+sub IsWeb { return $INC{'RT/Interface/Web/Handler.pm'} ? 1 : 0 }
 
 # A call of this web request failed after so many seconds
 sub Spend {
@@ -58,6 +60,10 @@ failing calls of one web request share one deadline. Everywhere else each call h
 =head2 Seconds OPTION
 
 The option C<Deadline> where it is given and allowed, else 10 seconds in a web server, 120 elsewhere.
+
+=head2 IsWeb
+
+Whether this process belongs to a web server, where a call had better fail at once than wait for a server that is down.
 
 =head2 Remaining OPTION
 

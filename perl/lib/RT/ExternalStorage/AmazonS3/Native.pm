@@ -34,6 +34,7 @@ my %FUNCTION = (
     rts3_head          => [ [ 'opaque', 'string', 'uint64', 'uint64*', 'opaque*', 'opaque*' ]          => 'uint32' ],
     rts3_create_bucket => [ [ 'opaque', 'uint64', 'opaque*' ]                                          => 'uint32' ],
     rts3_probe         => [ [ 'opaque', 'uint64', 'opaque*', 'opaque*' ]                               => 'uint32' ],
+    rts3_fail_fast     => [ [ 'opaque', 'sint32', 'opaque*' ]                                          => 'uint32' ],
     rts3_proven        => [ [ 'opaque', 'sint32*', 'opaque*' ]                                         => 'uint32' ],
     rts3_direct_url    => [ [ 'opaque', 'string', 'string', 'string', 'string', 'opaque*', 'opaque*' ] => 'uint32' ],
     rts3_sha256        => [ [ 'string', 'size_t', 'opaque', 'opaque*' ]                                => 'uint32' ],
@@ -258,6 +259,14 @@ sub proven {
     return $status ? _refused( $status, $failure ) : $proven ? 1 : 0;
 }
 
+sub fail_fast {
+    my ( $self, $fail_fast ) = @_;
+    my ( $call, $error )     = $self->_ready( {} );
+    return _failed($error) if !$call;
+    my $status = _rts3_fail_fast( $call->{handle}, $fail_fast ? 1 : 0, \my $failure );
+    return $status ? _refused( $status, $failure ) : 1;
+}
+
 sub direct_url {
     my ( $self, $key, %args ) = @_;
     my ( $call, $error ) = $self->_keyed( $key, {} );
@@ -422,6 +431,11 @@ Returns 1.
 =item probe [deadline => MILLISECONDS]
 
 Whether these options may write: returns where the credentials come from, or an error.
+
+=item fail_fast FLAG
+
+What calls do while the server is known to be down: fail at once with C<unavailable> (true: somebody waits at a
+screen), or wait for its recovery within their deadline (false, as at first).
 
 =item proven
 

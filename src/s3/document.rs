@@ -1,0 +1,63 @@
+//! S3's error document.
+
+use xml::reader::{EventReader, XmlEvent};
+
+use crate::error::one_line;
+
+/// S3's error document, its texts cut to what a message may hold.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+#[derive(Debug, Default)]
+pub(super) struct ErrorDocument {
+    pub(super) code: String,
+    pub(super) message: String,
+    /// Host that the request should have gone to.
+    pub(super) endpoint: Option<String>,
+    region: Option<String>,
+}
+
+impl ErrorDocument {
+    /// None for anything that is not `<Error>` with a `<Code>`.
+    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+        let mut path: Vec<String> = Vec::new();
+        let mut found = Self::default();
+        for event in EventReader::new(body) {
+            match event.ok()? {
+                XmlEvent::StartElement { name, .. } => path.push(name.local_name),
+                XmlEvent::EndElement { .. } => {
+                    path.pop();
+                    if path.is_empty() {
+                        break;
+                    }
+                }
+                XmlEvent::Characters(text) | XmlEvent::CData(text) => match path.as_slice() {
+                    [root, leaf] if root == "Error" => match leaf.as_str() {
+                        "Code" => found.code.push_str(&text),
+                        "Message" => found.message.push_str(&text),
+                        "Region" => found.region.get_or_insert_default().push_str(&text),
+                        "Endpoint" => found.endpoint.get_or_insert_default().push_str(&text),
+                        _ => {}
+                    },
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        let short = |text: &str, most: usize| one_line(text).chars().take(most).collect::<String>();
+        (!found.code.trim().is_empty()).then(|| ErrorDocument {
+            code: short(&found.code, 64),
+            message: short(&found.message, 200),
+            endpoint: found.endpoint.map(|endpoint| short(&endpoint, 253)),
+            region: found.region.map(|region| short(&region, 63)),
+        })
+    }
+
+    /// The region that it names, in an element or, as AWS and Garage do, in the message:
+    /// `expecting 'REGION'`, `expected: 'DATE/REGION/s3/aws4_request'`.
+    pub(super) fn region(&self) -> Option<String> {
+        let quoted_after = |mark: &str| self.message.split_once(mark)?.1.split('\'').nth(1);
+        let in_message =
+            || quoted_after("expecting").or_else(|| quoted_after("expected:")?.split('/').nth(1));
+        self.region.as_deref().or_else(in_message).map(str::to_owned)
+    }
+}

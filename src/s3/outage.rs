@@ -1,0 +1,193 @@
+//! An operation from leave to ask until its end: what it finds out about the server, and how it
+//! behaves while the server is down.
+
+use std::time::Duration;
+
+use rusoto_s3::{GetObjectRequest, S3Client, S3};
+
+use super::breaker::Admission;
+use super::outcome::{Contact, Failure, Retry};
+use super::retry::{self, Budget, GivenUp};
+use super::session::{seconds, Operation, Session};
+use super::wire::Exchange;
+use crate::error::Code;
+use crate::key::Key;
+
+/// How often a call that waits looks whether another worker has found the server back.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+impl Session {
+    /// Attempts the operation until it succeeds or is given up. While the server is known to be
+    /// down, it fails at once, or waits within its budget, as the budget says.
+    pub(super) async fn run<T>(
+        &self,
+        operation: &Operation<'_>,
+        mut work: impl AsyncFnMut(S3Client, &Exchange) -> Result<T, Failure>,
+    ) -> Result<T, GivenUp> {
+        let budget = operation.budget;
+        self.admit(operation)
+            .await
+            .map_err(|failure| GivenUp { failure, attempts: 0 })?;
+        loop {
+            let is_worth_it = || !(budget.fails_fast() && self.breaker.is_open());
+            let result = retry::run(budget, operation.fresh, is_worth_it, async |fresh| {
+                self.attempt(operation, fresh, &mut work).await
+            })
+            .await;
+            let given_up = match result {
+                Ok(value) => {
+                    self.breaker.heard();
+                    return Ok(value);
+                }
+                Err(given_up) => given_up,
+            };
+            let down = self.judge(operation, &given_up.failure).await;
+            // A server that never answered is rather a mistake in Host than an outage.
+            let waits = down && !budget.fails_fast() && self.breaker.has_ever_answered();
+            if !waits || self.admit(operation).await.is_err() {
+                return Err(given_up);
+            }
+        }
+    }
+
+    /// Waits for leave to ask the server, as long as the budget allows.
+    async fn admit(&self, operation: &Operation<'_>) -> Result<(), Failure> {
+        let budget = operation.budget;
+        let limit = self.config.connect_timeout;
+        loop {
+            // Whoever waits and has little time left does not wait for the time that others set.
+            let last_chance = !budget.fails_fast() && budget.left() <= limit + LOOK_AGAIN;
+            let trial = limit + LOOK_AGAIN;
+            let left = match self.breaker.admit(trial, last_chance) {
+                Admission::Granted => return Ok(()),
+                Admission::Refused(left) => left,
+                Admission::Trial => match self.try_server(operation, limit).await {
+                    true => return Ok(()),
+                    false => LOOK_AGAIN,
+                },
+            };
+            if budget.fails_fast() || last_chance {
+                let text = format!(
+                    "not asked, because the server was down ({}); it is asked again in {}",
+                    self.breaker.reason(),
+                    seconds(left)
+                );
+                return Err(Failure::new(Code::Unavailable, Retry::Never, text));
+            }
+            tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+        }
+    }
+
+    /// The trial: whether the server answers within `limit`.
+    async fn try_server(&self, operation: &Operation<'_>, limit: Duration) -> bool {
+        let left = operation.budget.left();
+        let key = operation.key.filter(|_| self.breaker.is_open_for_failing());
+        let failure = match self.ask(operation.budget, key, limit.min(left)).await {
+            Ok(()) => {
+                self.breaker.heard();
+                return true;
+            }
+            Err(failure) => failure,
+        };
+        match failure.contact {
+            Contact::Answered if is_failing(&failure) => !self.breaker.failing(key, &failure.text),
+            Contact::Answered => {
+                self.breaker.heard();
+                true
+            }
+            // It had no fair chance.
+            _ if left < limit => {
+                self.breaker.end_trial();
+                false
+            }
+            _ => {
+                self.breaker.unreachable(&failure.text);
+                false
+            }
+        }
+    }
+
+    /// What a failure says about the server; true if it is down.
+    async fn judge(&self, operation: &Operation<'_>, failure: &Failure) -> bool {
+        match failure.contact {
+            Contact::None => false,
+            Contact::Unreachable => {
+                self.breaker.unreachable(&failure.text);
+                true
+            }
+            Contact::Silent => {
+                self.breaker.silent(operation.key, &failure.text)
+                    || self.second_opinion(operation, failure).await
+            }
+            Contact::Answered if is_failing(failure) => self.breaker.failing(operation.key, &failure.text),
+            Contact::Answered => {
+                self.breaker.heard();
+                false
+            }
+        }
+    }
+
+    /// No answer came for one object: is it the server, or only this object?
+    async fn second_opinion(&self, operation: &Operation<'_>, failure: &Failure) -> bool {
+        let limit = self.config.connect_timeout.min(operation.budget.left());
+        if limit.is_zero() {
+            return false;
+        }
+        match self.ask(operation.budget, None, limit).await {
+            Err(Failure {
+                contact: Contact::Unreachable | Contact::Silent,
+                ..
+            }) => {
+                self.breaker.unreachable(&failure.text);
+                true
+            }
+            _ => {
+                self.breaker.heard();
+                false
+            }
+        }
+    }
+
+    /// Asks for the first byte of an object, once, and for an answer within `limit`. Without a key it
+    /// is one that nobody stores much: the empty content.
+    pub(super) async fn ask(
+        &self,
+        budget: &Budget,
+        key: Option<&Key>,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        let empty = Key::of(b"");
+        let key = key.unwrap_or(&empty);
+        let operation = Operation::new(budget, "GET", Some(key));
+        let mut work = async |s3: S3Client, exchange: &Exchange| {
+            let request = GetObjectRequest {
+                bucket: self.config.bucket.clone(),
+                key: self.config.object_key(&key.hex()),
+                range: Some("bytes=0-0".to_owned()),
+                expected_bucket_owner: self.config.written.bucket_owner.clone(),
+                ..Default::default()
+            };
+            let answer = s3.get_object(request).await;
+            answer.map(drop).map_err(|error| exchange.failure(error))
+        };
+        let attempt = self.attempt(&operation, true, &mut work);
+        match tokio::time::timeout(limit, attempt).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure {
+                contact: self.contact(),
+                ..Failure::new(
+                    Code::Timeout,
+                    Retry::Never,
+                    format!("no answer within {}", seconds(limit)),
+                )
+            }),
+        }
+    }
+}
+
+/// The server failed, though it is up; what it does not implement it does not fail at.
+fn is_failing(failure: &Failure) -> bool {
+    failure
+        .status
+        .is_some_and(|status| status >= 500 && !matches!(status, 501 | 505))
+}
