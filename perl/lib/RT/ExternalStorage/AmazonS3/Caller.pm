@@ -74,10 +74,7 @@ sub _Request {
 sub _BuildsMail {
     my ($self) = @_;
 
-    # A dashboard's page is made for a mail, by a request that only pretends to be one
-    no warnings 'once';
-    my $r = $HTML::Mason::Commands::r;
-    return 1 if Scalar::Util::blessed($r) && $r->isa('RT::Dashboard::FakeRequest');
+    return 1 if _IsDashboard();
 
     my $mime = 0;
     for my $sub ( @{ $self->{subs} } ) {    # from the inside out
@@ -90,14 +87,25 @@ sub _BuildsMail {
     return $mime;
 }
 
+# A dashboard's page is made for a mail, by a request that only pretends to be one
+sub _IsDashboard {
+    no warnings 'once';
+    my $r = $HTML::Mason::Commands::r;
+    return Scalar::Util::blessed($r) && $r->isa('RT::Dashboard::FakeRequest');
+}
+
 sub _IsSendEmail {
     my ($sub)     = @_;
     my ($package) = $sub =~ /^(.+)::\w+\z/ or return 0;
     return $package =~ /::/ && $package->isa('RT::Action::SendEmail');
 }
 
-# "ticket #12, to a@example.com, b@example.com", as far as it can be found out
+# "ticket #12, to a@example.com, b@example.com", or "dashboard of root", as far as it can be found out
 sub Mail {
+    if ( _IsDashboard() ) {
+        my $user = eval { $HTML::Mason::Commands::session{CurrentUser}->Name };
+        return 'dashboard of ' . ( $user // 'a user who is not known' );
+    }
     my ( $ticket, @recipients );
     for my $object ( _Invocants() ) {
         if ( $object->isa('RT::Action') ) {
@@ -246,6 +254,6 @@ Whether it is a request of RT's REST 1.0 interface.
 
 =head2 Mail
 
-Ticket and recipients of the mail, in words.
+Ticket and recipients of the mail, or whose dashboard it is, in words.
 
 =cut

@@ -32,7 +32,10 @@ sub Answer {
     my $web       = defined $HTML::Mason::Commands::m || $kind eq 'web';
     my $reference = _Reference();
     my $sentence  = ( $lost ? LOST : TROUBLE ) . " (Reference: $reference)";
-    RT->Logger->error( 'Mail not sent (' . $caller->Mail . "): $error (reference $reference)" ) if $kind eq 'mail';
+    if ( $kind eq 'mail' ) {
+        RT->Logger->error( 'Mail not sent (' . $caller->Mail . "): $error (reference $reference)" );
+        RT::ExternalStorage::AmazonS3::Guard->KeepBack($sentence);
+    }
     RT->Logger->error("$error (reference $reference)") if $web && $kind ne 'mail';
 
     if ( $kind eq 'file' || $kind eq 'page' ) {

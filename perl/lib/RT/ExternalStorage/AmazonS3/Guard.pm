@@ -8,7 +8,7 @@ use Scalar::Util ();
 # Methods of RT::Attachment that would overwrite the digest in an external row, or write down a false length
 my %WRAPPER = ( Encrypt => \&_Encrypt, Decrypt => \&_Decrypt, ContentLength => \&_ContentLength );
 
-# The methods as RT has them, by name, and what we put in their place
+# The methods as RT has them, by full name, and what we put in their place
 my ( %Original, %Installed );
 
 # Set while RT measures an attachment; see Unmeasurable
@@ -18,16 +18,20 @@ our $Measuring;
 sub Install {
     my ($class) = @_;
     return if !RT::Attachment->can('Encrypt');
-    for my $name ( sort keys %WRAPPER ) {
-        my $current = RT::Attachment->can($name) or next;
-        next if $Installed{$name} && $Installed{$name} == $current;
-        my $wrapper = $WRAPPER{$name};
-        $Original{$name}  = $current;
-        $Installed{$name} = sub { unshift @_, $Original{$name}; goto &$wrapper };
-        no strict 'refs';    ## no critic (TestingAndDebugging::ProhibitNoStrict)
-        no warnings 'redefine';
-        *{"RT::Attachment::$name"} = $Installed{$name};
-    }
+    _Wrap( 'RT::Attachment', $_, $WRAPPER{$_} ) for sort keys %WRAPPER;
+    return;
+}
+
+sub _Wrap {
+    my ( $class, $name, $wrapper ) = @_;
+    my $method  = "${class}::$name";
+    my $current = $class->can($name) or return;
+    return if $Installed{$method} && $Installed{$method} == $current;
+    $Original{$method}  = $current;
+    $Installed{$method} = sub { unshift @_, $Original{$method}; goto &$wrapper };
+    no strict 'refs';    ## no critic (TestingAndDebugging::ProhibitNoStrict)
+    no warnings 'redefine';
+    *{$method} = $Installed{$method};
     return;
 }
 
@@ -74,6 +78,25 @@ sub Unmeasurable {
     die bless { message => $message }, $class;
 }
 
+# Called where a file for a mail could not be read. RT's lists catch the exception and write "Invalid column", and the
+# dashboard mailer would send that. Each dashboard has a pretended request of its own, which remembers it.
+sub KeepBack {
+    my ( $class, $message ) = @_;
+    no warnings 'once';
+    my $r = $HTML::Mason::Commands::r;
+    return if !Scalar::Util::blessed($r) || !$r->isa('RT::Dashboard::FakeRequest') || !eval { %$r; 1 };
+    $r->{ (__PACKAGE__) } = $message;
+    _Wrap( 'RT::Dashboard::Mailer', 'EmailDashboard', \&_EmailDashboard );
+    return;
+}
+
+sub _EmailDashboard {
+    my ( $original, $self, @rest ) = @_;
+    my $message = eval { $HTML::Mason::Commands::r->{ (__PACKAGE__) } };
+    die "$message\n" if defined $message;
+    return $self->$original(@rest);
+}
+
 1;
 
 __END__
@@ -86,7 +109,8 @@ RT::ExternalStorage::AmazonS3::Guard - keeps RT from overwriting what points to 
 
 RT's C<Encrypt> and C<Decrypt> of an attachment write the new content into its row, over the digest, and leave the row
 marked as external: the file would be lost. C<ContentLength> writes what it measured. All three are wrapped, and
-behave as before for every attachment that is not external.
+behave as before for every attachment that is not external. So is what mails a dashboard, once a file for one could
+not be read.
 
 =head1 CLASS METHODS
 
@@ -97,5 +121,9 @@ Wraps them, unless that is done.
 =head2 Unmeasurable MESSAGE
 
 Leaves C<ContentLength>, if that is who asks, without writing a length; else returns.
+
+=head2 KeepBack MESSAGE
+
+Keeps the dashboard that is being made, if there is one, from being mailed.
 
 =cut
