@@ -18,9 +18,9 @@ Rts3::Test::Garage - Garage, from its crate
 
 =head1 METHODS
 
-=head2 version, missing
+=head2 version, program, missing
 
-The version that is meant; why it can't be started, or undef.
+The version that is meant; its program; why it can't be started, or undef.
 
 =head2 build
 
@@ -33,14 +33,14 @@ our $Version = '2.5.0';
 
 sub version { return $Version }
 
-sub _program {
+sub program {
     my $class = shift;
     return $class->cache . "/garage-$Version/bin/garage";
 }
 
 sub missing {
     my $class = shift;
-    return undef if -x $class->_program;
+    return undef if -x $class->program;
     return 'Garage is not built; build it with: perl -It/lib -MRts3::Test::Garage -e Rts3::Test::Garage-\>build';
 }
 
@@ -52,7 +52,7 @@ sub build {
     my $root = $class->cache . "/garage-$Version";
     $class->once(
         "garage-$Version",
-        sub { -x $class->_program },
+        sub { -x $class->program },
         sub {
             $class->must_run(
                 'Building Garage',
@@ -86,31 +86,11 @@ See L<Rts3::Test::RealServer>.
 sub prepare {
     my $self = shift;
     my $dir  = $self->dir;
-    my $rpc  = $self->free_port;
-    %{$self} = (
-        %{$self},
-        region     => 'garage',
-        access_key => 'GK' . 'a1' x 12,
-        secret_key => '5c' x 32,
-    );
-    spew( "$dir/garage.toml", <<"END" );
-metadata_dir = "$dir/meta"
-data_dir = "$dir/data"
-db_engine = "lmdb"
-lmdb_map_size = "1G"
-replication_factor = 1
-disable_scrub = true
-rpc_bind_addr = "127.0.0.1:$rpc"
-rpc_public_addr = "127.0.0.1:$rpc"
-rpc_secret = "@{[ '01' x 32 ]}"
-
-[s3_api]
-s3_region = "$self->{region}"
-api_bind_addr = "127.0.0.1:$self->{port}"
-END
-    chmod 0600, "$dir/garage.toml" or die "$dir/garage.toml: $!";
+    my %keys = $self->keys_and_region;
+    %{$self} = ( %{$self}, %keys );
+    my $file = $self->configure( dir => $dir, port => $self->{port}, rpc => $self->free_port, copies => 1 );
     return (
-        command => [ $self->_program, '-c', "$dir/garage.toml", qw(server --single-node --default-access-key) ],
+        command => [ $self->program, '-c', $file, qw(server --single-node --default-access-key) ],
         env     => {
             PATH                      => $ENV{PATH},
             HOME                      => $dir,
@@ -118,6 +98,47 @@ END
             GARAGE_DEFAULT_SECRET_KEY => $self->{secret_key},
         },
     );
+}
+
+=head2 keys_and_region
+
+A hash of access_key, secret_key and region.
+
+=cut
+
+sub keys_and_region {
+    return ( region => 'garage', access_key => 'GK' . 'a1' x 12, secret_key => '5c' x 32 );
+}
+
+=head2 configure dir => $dir, port => $port, rpc => $port, copies => $number, peers => \@nodes
+
+Writes the configuration of a node, with the other nodes' ids if it has any, and returns the file.
+
+=cut
+
+sub configure {
+    my ( $class, %node ) = @_;
+    my %keys  = $class->keys_and_region;
+    my $peers = join ', ', map {qq("$_")} @{ $node{peers} // [] };
+    my $file  = "$node{dir}/garage.toml";
+    spew( $file, <<"END" );
+metadata_dir = "$node{dir}/meta"
+data_dir = "$node{dir}/data"
+db_engine = "lmdb"
+lmdb_map_size = "1G"
+replication_factor = $node{copies}
+disable_scrub = true
+rpc_bind_addr = "127.0.0.1:$node{rpc}"
+rpc_public_addr = "127.0.0.1:$node{rpc}"
+rpc_secret = "@{[ '01' x 32 ]}"
+bootstrap_peers = [$peers]
+
+[s3_api]
+s3_region = "$keys{region}"
+api_bind_addr = "127.0.0.1:$node{port}"
+END
+    chmod 0600, $file or die "$file: $!";
+    return $file;
 }
 
 1;
