@@ -86,10 +86,12 @@ fn headers(
     bytes: impl Fn(&str) -> Option<Vec<u8>>,
 ) -> Result<Headers, String> {
     let header = |(name, value): (&String, &Value)| {
-        Some((
-            name.parse().ok()?,
-            HeaderValue::from_bytes(&bytes(value.as_str()?)?).ok()?,
-        ))
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        Some((name.parse().ok()?, HeaderValue::from_bytes(&bytes(&text)?).ok()?))
     };
     let found = fields.take(field, |value| value.as_object()?.iter().map(header).collect())?;
     Ok(found.unwrap_or_default())
