@@ -112,7 +112,7 @@ for my $damage (
     my ($stored) = $native->store( $key, $content );
     is( $stored, $key, '... stored again' );
     ok( $s3->content( 'files', $key ) eq $content, '... whole' );
-    my @warnings = grep { $_->[0] eq 'warning' } $native->drain;
+    my @warnings = grep { $_->[0] eq 'warning' && $_->[1] !~ m{begins with http://} } $native->drain;
     like( $warnings[0][1], qr/damaged object was written over/, '... with a warning' );
 }
 

@@ -93,7 +93,7 @@ for my $row ( map( { [ @$_, 1 ] } @harmless ), map { [ @$_, 0 ] } @written ) {
     my $name = "$option => " . substr( $mistake->{$option}, 0, 20 ) =~ s/\n/\\n/gr;
     my ( $handle, $error ) = $class->open( %good, %$mistake );
     ok( $handle, "$name: opened" ) or next;
-    my @messages = $handle->drain;
+    my @messages = grep { $_->[1] !~ m{^option Host begins with http://} } $handle->drain;
     is( @messages,       1,       '... one message' );
     is( $messages[0][0], 'error', '... an error' );
     like( $messages[0][1], $logged, '... which says what is allowed' );

@@ -19,6 +19,7 @@ my $rt = needs_rt(
         AccessKeyId     => $s3->access_key,
         SecretAccessKey => $s3->secret_key,
         Retries         => 0,
+        Deadline        => 3,
     },
 );
 my $ticket = $rt->create_ticket( attachments => [ { name => 'a.bin', content => "bin\0" . 'x' x 200 } ] );
@@ -35,7 +36,7 @@ my $prove = 'RT->System->ExternalStorage->Get(' . "'$proof');";
 
 my %trouble = (
     down => {
-        line   => qr/GET $key in bucket att [^\n]*\[network/,
+        line   => qr/GET $key in bucket att [^\n]*\[(?:network|unavailable)/,
         before => sub { $s3->stop },
         after  => sub { $s3->restart }
     },
