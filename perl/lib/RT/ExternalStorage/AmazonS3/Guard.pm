@@ -84,7 +84,8 @@ sub KeepBack {
     my ( $class, $message ) = @_;
     no warnings 'once';
     my $r = $HTML::Mason::Commands::r;
-    return if !Scalar::Util::blessed($r) || !$r->isa('RT::Dashboard::FakeRequest') || !eval { %$r; 1 };
+    return if !Scalar::Util::blessed($r) || !$r->isa('RT::Dashboard::FakeRequest');
+    return if Scalar::Util::reftype($r) ne 'HASH';
     $r->{ (__PACKAGE__) } = $message;
     _Wrap( 'RT::Dashboard::Mailer', 'EmailDashboard', \&_EmailDashboard );
     return;
