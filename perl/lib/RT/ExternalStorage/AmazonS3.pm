@@ -10,6 +10,8 @@ with 'RT::ExternalStorage::Backend';
 
 use Time::HiRes ();
 
+use RT::ExternalStorage::AmazonS3::Caller;
+use RT::ExternalStorage::AmazonS3::Database;
 use RT::ExternalStorage::AmazonS3::Deadline;
 use RT::ExternalStorage::AmazonS3::Deletion;
 use RT::ExternalStorage::AmazonS3::Error;
@@ -132,12 +134,26 @@ sub Get {
     return ($content) if defined $content;
 
     # A 404 proves nothing before something was found: Bucket or Prefix may be wrong
-    my $lost = $error->name eq 'corrupt'
-        || ( $error->name eq 'not-found' && $self->{_Native} && $self->{_Native}->proven );
+    my $lost = $error->name eq 'corrupt' || ( $error->name eq 'not-found' && $self->_IsProven($sha) );
     my $message = RT::ExternalStorage::AmazonS3::Failure->Answer( $error->message, $lost );
 
     # In scalar context never the message: RT's shredder would take it for the content
     return wantarray ? ( undef, $message ) : undef;
+}
+
+# Whether a 404 means that the file is lost
+sub _IsProven {
+    my ( $self, $sha ) = @_;
+    my $native = $self->{_Native} or return 0;
+    return 1 if $native->proven;
+
+    # RT's indexer begins where it ended the last time. Were that a lost file, it would never come to read another one.
+    return 0 if !RT::ExternalStorage::AmazonS3::Caller->IsIndexer;
+    for my $other ( grep { $_ ne $sha } RT::ExternalStorage::AmazonS3::Database->SomeExternal ) {
+        my ($found) = $self->_Try( sub { $_[0]->head( $other, deadline => $_[1] ) } );
+        return 1 if $found;
+    }
+    return 0;
 }
 
 sub Store {

@@ -37,9 +37,11 @@ sub _Kind {
     my $request = _Request();
     return $self->_KindOfPage($request) if $request;
     return 'web'     if $INC{'RT/Interface/Web/Handler.pm'} && grep {/^(?:RT::REST2|Web::Machine|Plack)\b/} @subs;
-    return 'indexer' if File::Basename::basename($0) =~ /^rt-fulltext-indexer/;
+    return 'indexer' if $self->IsIndexer;
     return 'tool';
 }
+
+sub IsIndexer { return File::Basename::basename($0) =~ /^rt-fulltext-indexer/ ? 1 : 0 }
 
 sub _KindOfPage {
     my ( $self, $request ) = @_;
@@ -103,6 +105,7 @@ sub _IsSendEmail {
 # "ticket #12, to a@example.com, b@example.com", or "dashboard of root", as far as it can be found out
 sub Mail {
     if ( _IsDashboard() ) {
+        no warnings 'once';
         my $user = eval { $HTML::Mason::Commands::session{CurrentUser}->Name };
         return 'dashboard of ' . ( $user // 'a user who is not known' );
     }
@@ -251,6 +254,10 @@ Every other program.
 =head2 IsREST
 
 Whether it is a request of RT's REST 1.0 interface.
+
+=head2 IsIndexer
+
+Also a class method: whether this program is RT's full-text indexer.
 
 =head2 Mail
 

@@ -9,6 +9,9 @@ my @PLACES = ( [ Attachments => 'Content' ], [ ObjectCustomFieldValues => 'Large
 # Digests asked for in one query: the columns have no index, so each query reads the whole table
 use constant BATCH => 50;
 
+# How many SomeExternal gives from either end
+use constant FEW => 3;
+
 # RT's collections can't be used here: with them a query that failed looks like one that found nothing
 
 # Whether RT has any external row: 1, 0, or (undef, $why)
@@ -45,6 +48,25 @@ sub Referenced {
         }
     }
     return \%referenced;
+}
+
+# The digests of a few external attachments, the newest and the oldest; none where the database gives no answer
+sub SomeExternal {
+    my ($class) = @_;
+    my @digests;
+    for my $end ( [ 'MAX', '<' ], [ 'MIN', '>' ] ) {
+        my ( $function, $beyond ) = @$end;
+        my $where = q{ContentEncoding = 'external'};
+        for ( 1 .. FEW ) {
+            my ($found) = _Select("SELECT $function(id) FROM Attachments WHERE $where");
+            my $id      = $found && $found->[0][0] or last;
+            my ($rows)  = _Select("SELECT Content FROM Attachments WHERE id = $id");
+            push @digests, map { $_->[0] } @{ $rows || [] };
+            $where = "ContentEncoding = 'external' AND id $beyond $id";
+        }
+    }
+    my %seen;
+    return grep { !$seen{$_}++ } map { lc s/\s+\z//r } grep {defined} @digests;
 }
 
 # Whether a transaction is open: RT's, or one that someone began on the connection itself
@@ -98,6 +120,10 @@ could not be had is told apart from the answer "none".
 =head2 Referenced DIGEST, ...
 
 A hash of those digests that an external row refers to, or C<(undef, $why)>.
+
+=head2 SomeExternal
+
+The digests of at most six external attachments.
 
 =head2 InTransaction
 
