@@ -58,7 +58,10 @@
 //! - `redirect`: 307 TemporaryRedirect with `location` (the path is put behind it).
 //!
 //! `header`: `x-amz-bucket-region` is told (default true, not with `garage`). `xml`: `<Region>` and `<Endpoint>`
-//! are told (default true). HEAD gets the status and the header without a body.
+//! are told (default true). HEAD gets the status and the header without a body. A presigned link signed for
+//! another region is, in AWS's words, `AuthorizationQueryParametersError`.
+//!
+//! A clock that is behind does not make a presigned link live longer: s3s looks at the real one, too.
 //!
 //! The log tells of each request in `fault` what was applied, joined by `+`, in the order in which it came
 //! about: `answer`, `raw`, `ignore_condition`, `refuse_condition`, `drop_etag`, `delay`, `stall:POINT`,

@@ -335,6 +335,8 @@ C<malformed> (400 AuthorizationHeaderMalformed, the default), C<garage> (the sam
 C<redirect> (307 with C<location>). Without C<header> there is no C<x-amz-bucket-region> (Garage never has it),
 without C<xml> no C<< <Region> >> and C<< <Endpoint> >> either. HEAD gets the status without a body.
 
+A clock that is behind does not make a presigned link live longer: the real one is looked at, too.
+
 The log tells what was applied to a request in its field C<fault>: C<answer>, C<raw>, C<ignore_condition>,
 C<refuse_condition>, C<drop_etag>, C<delay>, C<stall:$point>, C<reset:$point>, C<close:$point>, C<rate>,
 C<upload_rate>, C<flip:body>, C<flip:upload>, C<keep>, C<length>, C<headers>, C<close_ms>, C<reset_ms>,
