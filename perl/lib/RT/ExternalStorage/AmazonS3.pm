@@ -112,6 +112,7 @@ sub _Try {
     ) if !$left;
 
     my $start = Time::HiRes::clock_gettime( Time::HiRes::CLOCK_MONOTONIC() );
+    $native->fail_fast( $time->IsWeb );
     my ( $value, $error ) = $code->( $native, $left * 1000 );
     $time->Spend( Time::HiRes::clock_gettime( Time::HiRes::CLOCK_MONOTONIC() ) - $start ) if !defined $value;
     $self->_Drain;
