@@ -117,8 +117,10 @@ sub measure {
     my @seconds = sort { $a <=> $b } map { $_->{ended} - $_->{started} } @stores;
     my @sizes   = sort { $a <=> $b } map { $_->{size} } @stores;
     my %message;
-    $message{$_}++ for map { @{ $_->{said} } } @stores;
+    $message{$_}++ for grep { !/: option Host begins with http:/ } map { @{ $_->{said} } } @stores;
     note "$message{$_} times: $_" for sort keys %message;
+    $figure->{messages} += $_ for 0, values %message;
+    $figure->{said}     = [ sort keys %message ];
     $figure->{down}     = $back - $killed;
     $figure->{during}   = grep { $_->{ended} > $killed && $_->{started} < $back } @stores;
     $figure->{median}   = $seconds[ @seconds / 2 ];
@@ -126,7 +128,6 @@ sub measure {
     $figure->{largest}  = $sizes[-1];
     $figure->{smallest} = $sizes[0];
     $figure->{size} += $_ for @sizes;
-    $figure->{messages} = map { @{ $_->{said} } } @stores;
     return;
 }
 

@@ -15,7 +15,8 @@ Rts3::Test::ClusterReport - what F<xt/10-garage-cluster.t> found, for people
 
 =head2 table %run
 
-The figures, as a table in Markdown. C<parts> is a list of hashes of them.
+The figures, as a table in Markdown. C<parts> is a list of hashes of them. Of C<said>, the library's different messages, only
+C<page> makes use.
 
 =cut
 
@@ -73,6 +74,9 @@ sub page {
     my ( $other, $spoken ) = @{ $run{parts} };
     my $all     = $other->{stores} + $spoken->{stores};
     my $longest = _time( $spoken->{longest} );
+    my $said    = join '', map {"    $_\n"} map { @{ $_->{said} } } $other, $spoken;
+    $said =~ s/127\.0\.0\.1:\K\d+/PORT/g;
+    $said = "What the library had to say to RT's log, in both parts and all processes:\n\n$said\n" if $said;
     my $minutes = sprintf '%.0f', $run{minutes};
     return <<"END";
 # When a node of the cluster dies
@@ -83,8 +87,8 @@ What happens to RT's attachments when a server of a storage cluster is lost whil
 ## What was done
 
 Three nodes of Garage $run{garage} on one machine, with `replication_factor = 3`, so that each keeps a copy of everything.
-$other->{processes} processes store contents through the library, $other->{stores} in each part, all of them speaking to the
-same node. After a quarter of them a node is killed with `kill -9`, and later started again, at the same address:
+$other->{processes} processes store contents through the library, $other->{stores} in each part, all of them speaking to the same
+node. After a quarter of them a node is killed with `kill -9`, and later started again, at the same address:
 
 - first one that they do *not* speak to, which comes back after three quarters of the Stores;
 - then the very node that they speak to, which comes back after 5 seconds. They know no other one.
@@ -94,11 +98,11 @@ the library's Get, and by a client that has nothing to do with the library.
 
 ## What it showed
 
-$run{date}, Garage $run{garage}, rts3 $run{library}; $minutes minutes on two cores. Garage was built without optimisation, and
-everything ran on one machine: the times say nothing of how fast either is.
+$run{date}, Garage $run{garage}, rts3 $run{library}; $minutes minutes. Garage was built without optimisation, and everything
+ran on one machine: the times say nothing of how fast either is.
 
 $table
-For an administrator:
+${said}For an administrator:
 
 - **All $all Stores succeeded, and each object could be read afterwards, through each node.** Nobody had to do or
   repeat anything.
