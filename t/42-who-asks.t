@@ -76,12 +76,15 @@ for my $how ( sort keys %trouble ) {
     # the indexer
     my $lost = $how ne 'down';
     for my $proven ( 0, 1 ) {
+        my $empty = $how eq 'gone' && !$proven;
+        hide_bucket() if $empty;
         my $code = ( $proven ? $prove : '' ) . $load . q{print 'indexed ', length( $a->Content // '' )};
         local $rt->{program_name} = 'rt-fulltext-indexer-5';
         $rt->clear_log;
         my ( $status, $out ) = $rt->perl( $code, $id );
+        show_bucket() if $empty;
         my $goes_on = $how eq 'damaged' || ( $how eq 'gone' && $proven );
-        my $name    = "$how, the indexer" . ( $proven ? '' : ' before it has read anything' );
+        my $name    = "$how, the indexer" . ( $proven ? '' : ' where nothing can be read' );
         is( $out, $goes_on ? 'indexed 0' : '', "$name: " . ( $goes_on ? 'goes on' : 'ends' ) );
         is( $status == 0, !!$goes_on, '... and so it says' );
         like( $rt->log_text, qr/\[(?:error|critical)\].*$line/, '... and it is logged' );
@@ -158,6 +161,19 @@ END
 is( $pretended->[0], undef, "a dashboard's page: dies" );
 like( $pretended->[1], qr/^[^\n]+\n\z/, '... with one line' );
 done_testing;
+
+# As if another prefix, or another bucket, had been meant
+sub hide_bucket {
+    rename $s3->root . '/att', $s3->root . '/hidden' or die "rename: $!";
+    $s3->make_bucket('att');
+    return;
+}
+
+sub show_bucket {
+    rmdir $s3->root . '/att';
+    rename $s3->root . '/hidden', $s3->root . '/att' or die "rename: $!";
+    return;
+}
 
 sub path { return $s3->object_path( 'att', $key ) }
 
