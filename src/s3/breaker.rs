@@ -109,11 +109,6 @@ impl Breaker {
         }
     }
 
-    /// No connection could be made.
-    pub(super) fn unreachable(&self, why: &str) {
-        self.open(why);
-    }
-
     /// No answer came at all. False: it may be this object's fault.
     pub(super) fn silent(&self, key: Option<&Key>, why: &str) -> bool {
         let key = fingerprint(key);
@@ -158,7 +153,8 @@ impl Breaker {
         }
     }
 
-    fn open(&self, why: &str) -> bool {
+    /// Opens it, or opens it for longer where its time was over. True, always.
+    pub(super) fn open(&self, why: &str) -> bool {
         let page = self.page;
         why.clone_into(&mut self.reason.lock().unwrap_or_else(PoisonError::into_inner));
         let seen = page.open_until.load(Relaxed);
@@ -233,9 +229,9 @@ mod tests {
     fn no_connection_opens_it_and_an_answer_closes_it() {
         let breaker = breaker();
         assert_eq!(breaker.admit(TRIAL, false), Admission::Granted);
-        breaker.unreachable("refused");
+        breaker.open("refused");
         assert!(matches!(breaker.admit(TRIAL, false), Admission::Refused(left) if left > TRIAL));
-        breaker.unreachable("again");
+        breaker.open("again");
         breaker.heard();
         breaker.heard();
         assert_eq!(breaker.admit(TRIAL, false), Admission::Granted);
@@ -247,7 +243,7 @@ mod tests {
     #[test]
     fn one_call_tries_and_the_time_doubles_to_a_minute() {
         let breaker = breaker();
-        breaker.unreachable("refused");
+        breaker.open("refused");
         for seconds in [10, 20, 40, 60, 60] {
             let_pass(&breaker);
             assert_eq!(breaker.admit(TRIAL, false), Admission::Trial);
@@ -255,12 +251,12 @@ mod tests {
                 matches!(breaker.admit(TRIAL, false), Admission::Refused(_)),
                 "the others wait"
             );
-            breaker.unreachable("still");
+            breaker.open("still");
             let left = breaker.page.until(breaker.page.open_until.load(Relaxed));
             assert_eq!(left.as_secs_f64().round() as u64, seconds);
         }
         breaker.heard();
-        breaker.unreachable("anew");
+        breaker.open("anew");
         let last = told(&breaker).pop().unwrap();
         assert!(last.ends_with("not asked for 5 s"), "{last}");
     }
@@ -269,7 +265,7 @@ mod tests {
     #[test]
     fn a_trial_without_end_is_taken_over() {
         let breaker = breaker();
-        breaker.unreachable("refused");
+        breaker.open("refused");
         let_pass(&breaker);
         assert_eq!(breaker.admit(Duration::ZERO, false), Admission::Trial);
         std::thread::sleep(Duration::from_millis(5));

@@ -25,7 +25,8 @@ impl Session {
         mut work: impl AsyncFnMut(S3Client, &Exchange) -> Result<T, Failure>,
     ) -> Result<T, GivenUp> {
         let budget = operation.budget;
-        self.admit(operation)
+        let mut waited = self
+            .admit(operation)
             .await
             .map_err(|failure| GivenUp { failure, attempts: 0 })?;
         loop {
@@ -41,17 +42,24 @@ impl Session {
                 }
                 Err(given_up) => given_up,
             };
-            let down = self.judge(operation, &given_up.failure).await;
+            let mut down = self.judge(operation, &given_up.failure).await;
+            if waited && !down && is_failing(&given_up.failure) {
+                // It answers, but is not back yet.
+                self.breaker.open(&given_up.failure.text);
+                down = true;
+            }
             // A server that never answered is rather a mistake in Host than an outage.
             let waits = down && !budget.fails_fast() && self.breaker.has_ever_answered();
             if !waits || self.admit(operation).await.is_err() {
                 return Err(given_up);
             }
+            waited = true;
         }
     }
 
-    /// Waits for leave to ask the server, as long as the budget allows.
-    async fn admit(&self, operation: &Operation<'_>) -> Result<(), Failure> {
+    /// Waits for leave to ask the server, as long as the budget allows. True: it had to wait.
+    async fn admit(&self, operation: &Operation<'_>) -> Result<bool, Failure> {
+        let mut waited = false;
         let budget = operation.budget;
         let limit = self.config.connect_timeout;
         loop {
@@ -59,10 +67,10 @@ impl Session {
             let last_chance = !budget.fails_fast() && budget.left() <= limit + LOOK_AGAIN;
             let trial = limit + LOOK_AGAIN;
             let left = match self.breaker.admit(trial, last_chance) {
-                Admission::Granted => return Ok(()),
+                Admission::Granted => return Ok(waited),
                 Admission::Refused(left) => left,
                 Admission::Trial => match self.try_server(operation, limit).await {
-                    true => return Ok(()),
+                    true => return Ok(waited),
                     false => LOOK_AGAIN,
                 },
             };
@@ -74,6 +82,7 @@ impl Session {
                 );
                 return Err(Failure::new(Code::Unavailable, Retry::Never, text));
             }
+            waited = true;
             tokio::time::sleep(left.min(LOOK_AGAIN)).await;
         }
     }
@@ -90,8 +99,7 @@ impl Session {
             Err(failure) => failure,
         };
         match failure.contact {
-            Contact::Answered if is_failing(&failure) => !self.breaker.failing(key, &failure.text),
-            Contact::Answered => {
+            Contact::Answered if !is_failing(&failure) => {
                 self.breaker.heard();
                 true
             }
@@ -101,7 +109,7 @@ impl Session {
                 false
             }
             _ => {
-                self.breaker.unreachable(&failure.text);
+                self.breaker.open(&failure.text);
                 false
             }
         }
@@ -112,7 +120,7 @@ impl Session {
         match failure.contact {
             Contact::None => false,
             Contact::Unreachable => {
-                self.breaker.unreachable(&failure.text);
+                self.breaker.open(&failure.text);
                 true
             }
             Contact::Silent => {
@@ -138,9 +146,10 @@ impl Session {
                 contact: Contact::Unreachable | Contact::Silent,
                 ..
             }) => {
-                self.breaker.unreachable(&failure.text);
+                self.breaker.open(&failure.text);
                 true
             }
+            Err(told) if is_failing(&told) => self.breaker.failing(operation.key, &told.text),
             _ => {
                 self.breaker.heard();
                 false

@@ -168,6 +168,30 @@ fn the_call_that_finds_an_outage_waits_too() {
     revived.join().unwrap();
 }
 
+/// A cluster's node that is back, but has not found the others yet.
+#[test]
+fn who_waited_waits_on_while_the_server_fails() {
+    let (address, store) = dead(&[("Retries", "0"), ("ConnectTimeout", "1")]);
+    store.page.answered.store(true, Relaxed);
+    let start = Instant::now();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let listener = TcpListener::bind(address).unwrap();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 8192]);
+            let answer = match start.elapsed().as_secs() {
+                ..7 => error(503, "ServiceUnavailable"),
+                _ => error(404, "NoSuchKey"),
+            };
+            let _ = stream.write_all(&answer);
+        }
+    });
+    let failed = get(&store, &Key::of(b"x")).unwrap_err();
+    assert_eq!(failed.code(), Code::NotFound, "{failed}");
+    assert!(start.elapsed() >= Duration::from_secs(7));
+}
+
 #[test]
 fn an_http_host_is_warned_about_once_where_there_are_keys() {
     let lines = |given: &[(&str, &str)]| {
