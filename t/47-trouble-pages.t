@@ -10,7 +10,7 @@
 #   mail: dashboards                 48                              48
 #   RT's indexer, serializer,        49 (a tool that reads: 42)      49
 #   externalizer
-#   code that calls Get itself       42                              40
+#   code that calls Get itself       42                              49 (misconfigured: 40)
 use strict;
 use warnings;
 
@@ -175,12 +175,14 @@ for my $how (qw(slow denying missing damaged down misconfigured)) {
     my $in_41 = $trouble->{lost} || $how eq 'down';
     my %ask   = %file;
     delete @ask{@seen_in_41} if $in_41;
+
+    # first a page with all the texts, while it is not known yet that S3 is down
+    shown( "$how: $_", $page{$_}, $trouble )  for sort keys %page;
     refused( "$how: $_", $ask{$_}, $trouble ) for sort keys %ask;
     if ( !$in_41 ) {
         refused_form( "$how: $_", $form{$_}, $trouble )           for sort keys %form;
         refused_rest2( "$how: REST 2, $_", $rest2{$_}, $trouble ) for sort keys %rest2;
     }
-    shown( "$how: $_", $page{$_}, $trouble ) for sort keys %page;
     ok( scalar $s3->requests, "$how: S3 was asked" ) if $trouble->{asked};
     $trouble->{end}->();
     ok( recovers(), "after $how: RT finds out that S3 is back" );

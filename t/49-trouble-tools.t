@@ -118,6 +118,7 @@ for my $how (@outages) {
     $trouble{$how}{begin}->();
     indexer_ends( $how, $trouble{$how}{says} );
     is_deeply( [ indexed() ], [$small], '... and has marked nothing beyond what it has read' );
+    called_directly($how) if $how eq 'slow' || $how eq 'denying';
     $trouble{$how}{end}->();
 }
 indexer('run again');
@@ -205,6 +206,15 @@ sub indexer_ends {
     my ( $status, undef, $errors ) = run_indexer();
     isnt( $status, 0, "indexer, $name: it ends" );
     like( $errors, qr/GET $key{first} in bucket ${bucket}x?\b.*\[(?:$says)\b/, '... with the message' );
+    return;
+}
+
+sub called_directly {
+    my ($how) = @_;
+    my $got   = $rt->call( 'my $s = RT->System->ExternalStorage; [ $s->Get(@_), scalar $s->Get(@_) ]', $key{first} );
+    my $says  = qr/GET $key{first} in bucket $bucket\b[^\n]*\[(?:$trouble{$how}{says})\b[^\n]*\z/;
+    is_deeply( [ @$got[ 0, 2 ] ], [ undef, undef ], "Get, called directly, $how: undef, in scalar context, too" );
+    like( $got->[1], $says, '... and a message of one line' );
     return;
 }
 
