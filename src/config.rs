@@ -7,6 +7,7 @@
 
 mod endpoint;
 mod host;
+mod mask;
 mod options;
 mod proxy;
 mod secret;
@@ -19,6 +20,7 @@ use crate::error::{quoted, Code, Error, Result};
 pub(crate) use endpoint::encode_path;
 pub use endpoint::{Address, AddressingStyle, Endpoint};
 pub(crate) use host::{is_region, region_in_address};
+pub use mask::Mask;
 pub use options::{names, OPTIONS};
 pub use proxy::Proxy;
 pub use secret::{Secret, StaticKeys};
@@ -57,6 +59,8 @@ pub struct Config {
     pub deadline: Duration,
     /// Attempts after the first.
     pub retries: u32,
+    /// Masks the secrets of these options.
+    pub mask: Mask,
     refusal: Option<String>,
 }
 
@@ -95,7 +99,18 @@ impl Config {
         given: impl IntoIterator<Item = (&'a str, &'a str)>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<(Config, Vec<Mistake>)> {
-        let mut options = Options::new(given);
+        let given: Vec<_> = given.into_iter().collect();
+        let mask = Mask::of(&given, Proxy::variables().filter_map(&environment));
+        Config::parse_with(&given, &mask, environment)
+            .map_err(|error| Error::new(error.code(), mask.apply(error.message())))
+    }
+
+    fn parse_with(
+        given: &[(&str, &str)],
+        mask: &Mask,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<(Config, Vec<Mistake>)> {
+        let mut options = Options::new(given, mask);
         let bucket = parse_bucket(options.raw("Bucket"))?;
         let keys = parse_keys(&mut options)?;
         let endpoint = Endpoint::parse(&mut options, &bucket)?;
@@ -111,6 +126,7 @@ impl Config {
             read_timeout: options.seconds("ReadTimeout", 0.1, 600.0),
             deadline: options.seconds("Deadline", 0.1, 3600.0),
             retries: options.whole_number("Retries", 0, 20),
+            mask: mask.clone(),
             refusal: None,
             other_endpoint: endpoint.in_other_style(&bucket),
             bucket,
@@ -154,14 +170,6 @@ impl Config {
                 "no credentials: set the options AccessKeyId and SecretAccessKey",
             )
         })
-    }
-
-    /// `text` with every secret of this configuration masked, whoever put it there.
-    pub(crate) fn mask(&self, text: &str) -> String {
-        match &self.keys {
-            Some(keys) => keys.mask(text),
-            None => text.to_owned(),
-        }
     }
 }
 

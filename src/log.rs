@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::config::Mask;
 use crate::error::one_line;
 
 /// Messages that nobody takes don't pile up.
@@ -30,16 +31,27 @@ pub struct Message {
 
 /// The messages that wait to be taken.
 #[derive(Debug, Default)]
-pub struct Log(Mutex<VecDeque<Message>>);
+pub struct Log {
+    mask: Mask,
+    messages: Mutex<VecDeque<Message>>,
+}
 
 impl Log {
+    /// A log without messages; `mask` keeps secrets out of it.
+    pub fn new(mask: Mask) -> Self {
+        Log {
+            mask,
+            messages: Mutex::default(),
+        }
+    }
+
     /// Adds a message, made to fit on one line.
     pub fn tell(&self, level: Level, text: impl AsRef<str>) {
         let mut messages = self.messages();
         if messages.len() < MOST_MESSAGES {
             messages.push_back(Message {
                 level,
-                text: one_line(text.as_ref()),
+                text: one_line(&self.mask.apply(text.as_ref())),
             });
         }
     }
@@ -50,6 +62,6 @@ impl Log {
     }
 
     fn messages(&self) -> MutexGuard<'_, VecDeque<Message>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

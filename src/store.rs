@@ -272,7 +272,7 @@ impl Store {
     }
 
     fn local(&self) -> &Local {
-        self.local.get(|| Local::new(self.page))
+        self.local.get(|| Local::new(&self.config, self.page))
     }
 
     fn tell(&self, level: Level, text: impl AsRef<str>) {

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::mask::{looks_secret, Mask};
 use super::Mistake;
 use crate::error::{one_line, quoted};
 
@@ -85,16 +86,18 @@ fn default_of(name: &str) -> &'static str {
 /// The options as given, and the mistakes found so far.
 pub(super) struct Options<'a> {
     given: Vec<(&'static OptionInfo, &'a str)>,
+    mask: &'a Mask,
     mistakes: Vec<Mistake>,
 }
 
 impl<'a> Options<'a> {
-    pub(super) fn new(given: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+    pub(super) fn new(given: &[(&'a str, &'a str)], mask: &'a Mask) -> Self {
         let mut options = Options {
             given: Vec::new(),
+            mask,
             mistakes: Vec::new(),
         };
-        for (name, value) in given {
+        for &(name, value) in given {
             match info(name) {
                 None => options.unknown(name),
                 Some(option) if options.raw(name).is_some() => options.mistake(
@@ -124,7 +127,7 @@ impl<'a> Options<'a> {
             Some((_, option)) => self.mistake(
                 &format!(
                     "unknown option {}: did you mean {}? It is not used",
-                    quoted(name),
+                    self.quoted(name),
                     option.name
                 ),
                 option.written,
@@ -132,7 +135,7 @@ impl<'a> Options<'a> {
             None => self.mistake(
                 &format!(
                     "unknown option {}: it is not used; allowed are {}",
-                    quoted(name),
+                    self.quoted(name),
                     names().collect::<Vec<_>>().join(", ")
                 ),
                 false,
@@ -217,7 +220,7 @@ impl<'a> Options<'a> {
         let option = info(name);
         let shown = match option {
             Some(option) if option.secret => "its value".to_owned(),
-            _ => quoted(value),
+            _ => self.quoted(value),
         };
         let instead = match default {
             "" => "none".to_owned(),
@@ -229,9 +232,17 @@ impl<'a> Options<'a> {
         );
     }
 
+    /// `value` for a message; a secret that stands in the wrong place is masked.
+    pub(super) fn quoted(&self, value: &str) -> String {
+        match looks_secret(value) {
+            true => "'***'".to_owned(),
+            false => quoted(&self.mask.apply(value)),
+        }
+    }
+
     pub(super) fn mistake(&mut self, message: &str, refuses_writing: bool) {
         self.mistakes.push(Mistake {
-            message: one_line(message),
+            message: one_line(&self.mask.apply(message)),
             refuses_writing,
         });
     }

@@ -74,6 +74,11 @@ impl Proxy {
         proxy
     }
 
+    /// The environment variables that may name one.
+    pub(super) fn variables() -> impl Iterator<Item = &'static str> {
+        ["https_proxy", "HTTPS_PROXY", "http_proxy"].into_iter()
+    }
+
     fn parse(given: &str) -> Option<Self> {
         let (scheme, rest) = given.split_once("://").unwrap_or(("http", given));
         if !scheme.eq_ignore_ascii_case("http") {

@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-/// A shorter secret can't be told from ordinary text; S3's have 40 characters.
-const SHORTEST: usize = 6;
-
 /// A secret text; its Debug output is masked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -45,16 +42,5 @@ impl StaticKeys {
             secret_access_key: Secret::new(secret),
             session_token: token.map(Secret::new),
         }
-    }
-
-    /// `text` without the secrets.
-    pub(crate) fn mask(&self, text: &str) -> String {
-        [Some(&self.secret_access_key), self.session_token.as_ref()]
-            .into_iter()
-            .flatten()
-            .filter(|secret| secret.reveal().len() >= SHORTEST)
-            .fold(text.to_owned(), |text, secret| {
-                text.replace(secret.reveal(), "***")
-            })
     }
 }

@@ -211,5 +211,5 @@ fn debug_output_has_no_secret() {
         !shown.contains("TOPSECRET") && !shown.contains("TOPTOKEN"),
         "{shown}"
     );
-    assert_eq!(config.mask("TOPTOKEN and TOPSECRET"), "*** and ***");
+    assert_eq!(config.mask.apply("TOPTOKEN and TOPSECRET"), "*** and ***");
 }

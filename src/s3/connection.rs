@@ -24,7 +24,7 @@ use super::proxy;
 use super::resolve::Resolver;
 use super::session::seconds;
 use super::stream::{Socket, Stream};
-use crate::config::{Address, Config, Proxy};
+use crate::config::{Address, Config, Mask, Proxy};
 use crate::error::Code;
 
 /// S3 closes idle connections after about 20 s.
@@ -38,6 +38,7 @@ pub(super) struct Connections {
     pub(super) progress: Progress,
     resolver: Resolver,
     proxy: Option<Proxy>,
+    mask: Mask,
     /// PEM certificates trusted beside the system's.
     extra_authorities: Option<Vec<u8>>,
     tls: OnceCell<tokio_native_tls::TlsConnector>,
@@ -62,6 +63,7 @@ impl Connections {
     pub(super) fn new(config: &Config) -> Self {
         Connections {
             proxy: config.proxy.clone(),
+            mask: config.mask.clone(),
             extra_authorities: config.extra_authorities.clone(),
             progress: Progress::new(),
             resolver: Resolver::default(),
@@ -159,7 +161,7 @@ impl Connections {
             return Ok(Stream::Plain(socket));
         }
         if let Some(proxy) = &self.proxy {
-            proxy::open_tunnel(&mut socket, proxy, address).await?;
+            proxy::open_tunnel(&mut socket, proxy, address, &self.mask).await?;
         }
         let stream = self
             .tls()?
@@ -240,10 +242,12 @@ fn network(text: String) -> Failure {
 
 fn no_handshake(authority: &str, error: &str) -> Failure {
     let plain = error.contains("wrong version number") || error.contains("packet length too long");
-    let advice = if error.contains("certificate verify failed") {
+    let advice = if error.contains("unable to get") || error.contains("self-signed certificate") {
         "; an authority that this machine does not know goes into the option CAFile"
     } else if plain {
         "; it may be a server without TLS: Host => 'http://...'"
+    } else if error.contains("unsupported protocol") || error.contains("protocol version") {
+        "; the server has no TLS 1.2 or later"
     } else {
         ""
     };

@@ -2,6 +2,7 @@
 
 use xml::reader::{EventReader, XmlEvent};
 
+use crate::config::Mask;
 use crate::error::one_line;
 
 /// S3's error document, its texts cut to what a message may hold.
@@ -18,7 +19,7 @@ pub(super) struct ErrorDocument {
 
 impl ErrorDocument {
     /// None for anything that is not `<Error>` with a `<Code>`.
-    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+    pub(super) fn parse(body: &[u8], mask: &Mask) -> Option<Self> {
         let mut path: Vec<String> = Vec::new();
         let mut found = Self::default();
         for event in EventReader::new(body) {
@@ -43,7 +44,8 @@ impl ErrorDocument {
                 _ => {}
             }
         }
-        let short = |text: &str, most: usize| one_line(text).chars().take(most).collect::<String>();
+        let short =
+            |text: &str, most: usize| one_line(&mask.apply(text)).chars().take(most).collect::<String>();
         (!found.code.trim().is_empty()).then(|| ErrorDocument {
             code: short(&found.code, 64),
             message: short(&found.message, 200),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use hyper::http::HeaderMap;
 
 use super::document::ErrorDocument;
-use crate::config::{is_region, region_in_address};
+use crate::config::{is_region, region_in_address, Mask};
 use crate::error::{one_line, quoted, Code, Error};
 
 /// Whether and how a failed request is tried again.
@@ -79,9 +79,9 @@ impl Failure {
         Failure::new(Code::Server, Retry::Backoff, text)
     }
 
-    /// Classifies an answer that is not 2xx.
-    pub(super) fn of_answer(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
-        let document = ErrorDocument::parse(body);
+    /// Classifies an answer that is not 2xx. What is shown of it goes through `mask`.
+    pub(super) fn of_answer(status: u16, headers: &HeaderMap, body: &[u8], mask: &Mask) -> Self {
+        let document = ErrorDocument::parse(body, mask);
         let s3_code = document.as_ref().map(|document| document.code.as_str());
         let mut classified = classify(status, s3_code);
         let region = region_hint(status, document.as_ref(), headers);
@@ -102,7 +102,8 @@ impl Failure {
         Failure {
             status: Some(status),
             s3_code: s3_code.map(str::to_owned),
-            request_id: header(headers, "x-amz-request-id").map(|id| one_line(id).chars().take(64).collect()),
+            request_id: header(headers, "x-amz-request-id")
+                .map(|id| one_line(&mask.apply(id)).chars().take(64).collect()),
             region,
             retry_after: header(headers, "retry-after").and_then(|value| match value.parse() {
                 Ok(seconds) => Some(Duration::from_secs(seconds)),

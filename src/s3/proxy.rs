@@ -4,16 +4,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::outcome::{Failure, Retry};
 use super::stream::Socket;
-use crate::config::{Address, Proxy};
+use crate::config::{Address, Mask, Proxy};
 use crate::error::{quoted, Code};
 
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// Asks the proxy for a tunnel to the server.
+/// Asks the proxy for a tunnel to the server. What it says goes through `mask`.
 pub(super) async fn open_tunnel(
     socket: &mut Socket,
     proxy: &Proxy,
     address: &Address,
+    mask: &Mask,
 ) -> Result<(), Failure> {
     let host = match address.host.contains(':') {
         true => format!("[{}]:{}", address.host, address.port),
@@ -46,7 +47,7 @@ pub(super) async fn open_tunnel(
         }),
         _ => Err(failed(
             proxy,
-            &format!("no tunnel to {host}: it answers {}", quoted(line)),
+            &format!("no tunnel to {host}: it answers {}", quoted(&mask.apply(line))),
         )),
     }
 }

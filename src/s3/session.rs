@@ -186,7 +186,7 @@ impl Session {
             failure.text,
             failure.code.name(),
         );
-        Error::new(failure.code, self.config.mask(&text))
+        Error::new(failure.code, self.config.mask.apply(&text))
     }
 }
 

@@ -16,7 +16,7 @@ use super::connection::Connections;
 use super::outcome::{date, Failure, Retry};
 use super::progress::Stage;
 use super::sign::{authorization, timestamp, Signable};
-use crate::config::{Address, Config, Endpoint};
+use crate::config::{Address, Config, Endpoint, Mask};
 use crate::error::{one_line, Code};
 use crate::key::Key;
 
@@ -69,6 +69,8 @@ pub(super) struct Answered {
     pub(super) checksum: Option<String>,
     /// By how many seconds the server's clock is ahead of this machine's.
     pub(super) server_ahead: Option<i64>,
+    /// The signature that was sent.
+    signature: String,
 }
 
 impl Exchange {
@@ -103,7 +105,7 @@ impl Exchange {
         } else if status.is_success() {
             self.success(answer)
         } else {
-            Err(failure(answer).await)
+            Err(failure(answer, &self.mask()).await)
         }
     }
 
@@ -149,6 +151,9 @@ impl Exchange {
             payload: &payload,
         };
         let authorization = authorization(keys, self.endpoint.region(), &timestamp, signable);
+        if let Some((_, signature)) = authorization.rsplit_once('=') {
+            signature.clone_into(&mut self.answered().signature);
+        }
         headers.push(("authorization".to_owned(), authorization));
         headers.push(("user-agent".to_owned(), USER_AGENT.to_owned()));
 
@@ -182,6 +187,11 @@ impl Exchange {
             )
         })?;
         Ok((out, address))
+    }
+
+    /// What must not be shown of an answer: secrets, and the signature, should the server repeat them.
+    fn mask(&self) -> Mask {
+        self.config.mask.and(&self.answered().signature)
     }
 
     /// The server's time, as far as it is known.
@@ -242,7 +252,7 @@ impl Exchange {
                     .filter(|text| name != "content-length" || text.parse::<i64>().is_ok_and(|n| n >= 0));
                 match text {
                     Some(text) => headers.insert(HeaderName::from_static(name), text.to_owned()),
-                    None => return Err(nonsense(head.status.as_u16(), name, value)),
+                    None => return Err(nonsense(head.status.as_u16(), name, value, &self.mask())),
                 };
             }
         }
@@ -283,8 +293,8 @@ fn server_ahead(headers: &HeaderMap) -> Option<i64> {
     Some(server.timestamp() - chrono::Utc::now().timestamp())
 }
 
-fn nonsense(status: u16, name: &str, value: &HeaderValue) -> Failure {
-    let shown = one_line(&String::from_utf8_lossy(value.as_bytes()))
+fn nonsense(status: u16, name: &str, value: &HeaderValue, mask: &Mask) -> Failure {
+    let shown = one_line(&mask.apply(&String::from_utf8_lossy(value.as_bytes())))
         .chars()
         .take(40)
         .collect::<String>();
@@ -299,14 +309,14 @@ fn nonsense(status: u16, name: &str, value: &HeaderValue) -> Failure {
 }
 
 /// The failure that an answer other than 2xx means.
-async fn failure(answer: Response<AnswerBody>) -> Failure {
+async fn failure(answer: Response<AnswerBody>, mask: &Mask) -> Failure {
     let (head, mut body) = answer.into_parts();
     let mut document = Vec::new();
     // A document that breaks off is judged by what arrived.
     while let Some(Ok(piece)) = futures::StreamExt::next(&mut body).await {
         document.extend_from_slice(&piece);
     }
-    Failure::of_answer(head.status.as_u16(), &head.headers, &document)
+    Failure::of_answer(head.status.as_u16(), &head.headers, &document, mask)
 }
 
 fn broken(error: &hyper::Error, reused: bool) -> Failure {

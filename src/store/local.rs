@@ -30,8 +30,8 @@ struct Engine {
 }
 
 impl Local {
-    pub(super) fn new(page: &'static Page) -> Self {
-        let log = Arc::<Log>::default();
+    pub(super) fn new(config: &Config, page: &'static Page) -> Self {
+        let log = Arc::new(Log::new(config.mask.clone()));
         Local {
             engine: Mutex::new(None),
             page,

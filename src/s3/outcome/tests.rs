@@ -2,11 +2,15 @@
 
 use super::*;
 
+fn of_answer(status: u16, headers: &HeaderMap, body: &[u8]) -> Failure {
+    Failure::of_answer(status, headers, body, &Mask::default())
+}
+
 fn failure(status: u16, body: &str) -> Failure {
     let mut headers = HeaderMap::new();
     headers.insert("x-amz-request-id", "4711".parse().unwrap());
     headers.insert("content-type", "text/html".parse().unwrap());
-    Failure::of_answer(status, &headers, body.as_bytes())
+    of_answer(status, &headers, body.as_bytes())
 }
 
 fn document(code: &str) -> String {
@@ -85,7 +89,7 @@ fn regions_are_found_wherever_they_stand() {
     ];
     for (status, code, more) in table {
         let document = format!("<Error><Code>{code}</Code>{more}</Error>");
-        let failure = Failure::of_answer(status, &HeaderMap::new(), document.as_bytes());
+        let failure = of_answer(status, &HeaderMap::new(), document.as_bytes());
         assert_eq!(failure.region.as_deref(), Some("eu-west-1"), "{document}");
     }
     let mut headers = HeaderMap::new();
@@ -93,10 +97,7 @@ fn regions_are_found_wherever_they_stand() {
         "location",
         "https://b.s3.eu-west-1.amazonaws.com/key".parse().unwrap(),
     );
-    assert_eq!(
-        Failure::of_answer(307, &headers, b"").region.as_deref(),
-        Some("eu-west-1")
-    );
+    assert_eq!(of_answer(307, &headers, b"").region.as_deref(), Some("eu-west-1"));
     for (name, value) in [
         ("location", "https://evil.example.com/"),
         ("location", "https://s3.eu-west-1.amazonaws.com.evil.example/"),
@@ -105,7 +106,7 @@ fn regions_are_found_wherever_they_stand() {
     ] {
         let mut headers = HeaderMap::new();
         headers.insert(name, value.parse().unwrap());
-        assert_eq!(Failure::of_answer(301, &headers, b"").region, None, "{value}");
+        assert_eq!(of_answer(301, &headers, b"").region, None, "{value}");
     }
 }
 
@@ -114,7 +115,7 @@ fn retry_after_is_seconds_or_a_date() {
     let asked = |value: &str| {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", value.parse().unwrap());
-        Failure::of_answer(503, &headers, b"").retry_after
+        of_answer(503, &headers, b"").retry_after
     };
     assert_eq!(asked("7"), Some(Duration::from_secs(7)));
     let soon = (Utc::now() + chrono::TimeDelta::seconds(100)).to_rfc2822();
@@ -128,7 +129,7 @@ fn an_answer_to_head_names_the_region_too() {
     let mut headers = HeaderMap::new();
     headers.insert("x-amz-bucket-region", "eu-west-1".parse().unwrap());
     for status in [301, 307, 400] {
-        let failure = Failure::of_answer(status, &headers, b"");
+        let failure = of_answer(status, &headers, b"");
         assert_eq!(failure.code, Code::Config, "{status}");
         assert!(
             failure.text.ends_with("set Region => 'eu-west-1')"),
@@ -136,8 +137,8 @@ fn an_answer_to_head_names_the_region_too() {
             failure.text
         );
     }
-    assert_eq!(Failure::of_answer(404, &headers, b"").code, Code::Server);
-    assert_eq!(Failure::of_answer(403, &headers, b"").region, None);
+    assert_eq!(of_answer(404, &headers, b"").code, Code::Server);
+    assert_eq!(of_answer(403, &headers, b"").region, None);
 }
 
 /// What a proxy, a web server or a wrong Host answers is never taken for a missing object.
