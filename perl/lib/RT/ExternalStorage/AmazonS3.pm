@@ -135,7 +135,7 @@ sub Get {
     return ($content) if defined $content;
 
     # A 404 proves nothing before something was found: Bucket or Prefix may be wrong
-    my $lost = $error->name eq 'corrupt' || ( $error->name eq 'not-found' && $self->_IsProven($sha) );
+    my $lost    = $error->name eq 'corrupt' || ( $error->name eq 'not-found' && $self->_IsProven($sha) );
     my $message = RT::ExternalStorage::AmazonS3::Failure->Answer( $error->message, $lost );
 
     # In scalar context never the message: RT's shredder would take it for the content
@@ -148,7 +148,7 @@ sub _IsProven {
     my $native = $self->{_Native} or return 0;
     return 1 if $native->proven;
 
-    # RT's indexer begins where it ended the last time. Were that a lost file, it would never come to read another one.
+   # RT's indexer begins where it ended the last time. Were that a lost file, it would never come to read another one.
     return 0 if !RT::ExternalStorage::AmazonS3::Caller->IsIndexer;
     for my $other ( grep { $_ ne $sha } RT::ExternalStorage::AmazonS3::Database->SomeExternal ) {
         my ($found) = $self->_Try( sub { $_[0]->head( $other, deadline => $_[1] ) } );
@@ -164,7 +164,8 @@ sub Store {
 
     my $content = \$_[1];                              # large: looked at where it is
     my $type    = eval { $attachment->ContentType };
-    my $store   = sub {
+    $type =~ s/\0/\x{fffd}/g if defined $type;         # C's strings end there; the library warns of this one
+    my $store = sub {
         return $self->_Try( sub { $_[0]->store( $sha, $$content, content_type => $type, deadline => $_[1] ) } );
     };
     my ( $key, $error ) = $store->();
