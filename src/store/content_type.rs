@@ -13,9 +13,8 @@ pub(super) fn header_value(given: Option<&str>) -> (String, Option<String>) {
     if trimmed.is_empty() {
         return (DEFAULT.to_owned(), None);
     }
-    let sendable = trimmed.len() <= LONGEST
-        && trimmed.bytes().all(|c| (b' '..=b'~').contains(&c))
-        && trimmed.contains('/');
+    let sendable =
+        trimmed.len() <= LONGEST && trimmed.bytes().all(|c| (b' '..=b'~').contains(&c)) && is_type(trimmed);
     if sendable && is_form(trimmed) {
         return (DEFAULT.to_owned(), None);
     }
@@ -36,6 +35,22 @@ pub(super) fn header_value(given: Option<&str>) -> (String, Option<String>) {
         given.len(),
     );
     (DEFAULT.to_owned(), Some(warning))
+}
+
+/// `token/token` before any parameters, as RFC 9110 has it. A browser guesses the type of what has
+/// none from its content, and may find HTML.
+fn is_type(content_type: &str) -> bool {
+    let is_token = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c))
+    };
+    let before_parameters = content_type.split(';').next().unwrap_or_default();
+    before_parameters
+        .trim_end_matches([' ', '\t'])
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
 }
 
 /// A server that parses forms takes the content for one, and stores nothing: seen with moto 5.2.5.
@@ -88,6 +103,12 @@ mod tests {
             "text/plain\r\nx-amz-acl: public-read",
             "text/plän",
             "plain",
+            "/",
+            "text /plain",
+            ":/text/html",
+            "\"image/png",
+            "text/html,text/plain",
+            "<script>alert(1)</script>",
             &long,
         ] {
             let (sent, warning) = header_value(Some(given));

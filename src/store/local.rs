@@ -62,6 +62,8 @@ impl Local {
             let budget = Budget::new(left, config.retries)
                 .reserving(config.connect_timeout)
                 .failing_fast(fails_fast);
+            #[cfg(debug_assertions)]
+            panic_if_asked();
             work(&engine.client, &budget).await
         });
         *turn = Some(engine);
@@ -119,4 +121,13 @@ impl Local {
         let made = self.bucket_made.lock().unwrap_or_else(PoisonError::into_inner);
         made.is_some_and(|made| made.elapsed() < age)
     }
+}
+
+/// For tests of what a mistake in here does: not in a release build.
+#[cfg(debug_assertions)]
+fn panic_if_asked() {
+    assert!(
+        std::env::var_os("RTS3_TEST_PANIC").is_none(),
+        "RTS3_TEST_PANIC asks for it"
+    );
 }
