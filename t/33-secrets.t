@@ -55,4 +55,16 @@ $class->Hide;
 is( $meta{Obfuscate}, $both, 'somebody else obfuscates, too: chained once' );
 is( $both->( 'Configuration', \%options )->{Bucket},          'hidden',               '... theirs works' );
 is( $both->( 'Configuration', \%options )->{SecretAccessKey}, 'Password not printed', '... and ours' );
+
+# RT's logger makes such a trace, where it is told to
+sub trace { return Devel::StackTrace->new( ignore_class => [] )->as_string }
+sub make  { return $_[0]->() }
+SKIP: {
+    skip 'no Devel::StackTrace' => 4 if !eval { require Devel::StackTrace };
+    like( make( \&trace, SecretAccessKey => 's1' ), qr/'s1'/, 'a stack trace shows arguments' );
+    my $trace = make( sub { $class->WithoutArguments( \&trace ) }, SecretAccessKey => 's1' );
+    like( $trace, qr/\bmain::make\b/, 'also this one, with the calls' );
+    unlike( $trace, qr/s1/, '... but without their arguments' );
+    like( make( \&trace, SecretAccessKey => 's1' ), qr/'s1'/, 'the next one is as ever' );
+}
 done_testing;

@@ -88,7 +88,9 @@ sub _Open {
 sub _LogOnce {
     my ( $self, $level, $text ) = @_;
     $text =~ s/\s*\R\s*/ /g;
-    RT->Logger->$level("AmazonS3 external storage: $text") if !$Logged{$$}{$text}++;
+    return if $Logged{$$}{$text}++;
+    RT::ExternalStorage::AmazonS3::Secrets->WithoutArguments(
+        sub { RT->Logger->$level("AmazonS3 external storage: $text") } );
     return;
 }
 

@@ -36,6 +36,16 @@ sub _MendGetObfuscated {
     return;
 }
 
+# While RT makes its backend, all options are arguments of calls under way, and RT's log has those in its stack traces
+# ($LogStackTraces). So there are none in the traces of what is logged then.
+sub WithoutArguments {
+    my ( $class, $code ) = @_;
+    my $new = eval { require Devel::StackTrace; Devel::StackTrace->can('new') } or return $code->();
+    no warnings 'redefine';
+    local *Devel::StackTrace::new = sub { push @_, no_args => 1; goto &$new };
+    return $code->();
+}
+
 # RT calls it with its configuration, the option's value (older ones: not a copy of it) and the user
 sub _Obfuscate {
     my ( $config, $value, $user ) = @_;
@@ -66,7 +76,7 @@ __END__
 
 =head1 NAME
 
-RT::ExternalStorage::AmazonS3::Secrets - keeps keys off RT's System Configuration page
+RT::ExternalStorage::AmazonS3::Secrets - keeps keys off RT's System Configuration page and out of its log
 
 =head1 CLASS METHODS
 
@@ -75,5 +85,9 @@ RT::ExternalStorage::AmazonS3::Secrets - keeps keys off RT's System Configuratio
 Registers an C<Obfuscate> for C<%ExternalStorage> in RT's configuration metadata. RT's web editor leaves options that
 have one alone, so C<%ExternalStorage> is changed in the configuration files only. Where RT's C<GetObfuscated> can't
 do this for a hash (RT 4.4), it is mended for C<%ExternalStorage>, and for nothing else.
+
+=head2 WithoutArguments CODE
+
+Runs code, and what it logs has stack traces without arguments: RT's C<$LogStackTraces> would show keys.
 
 =cut
