@@ -97,7 +97,7 @@ END
     is_deeply( $writeable, [1],                '... IsWriteable' );
     is( $s3->content( $bucket, $digest ), "content $count",   '... and the object is in the bucket' );
     is( $region,                          $written->{Region}, '... signed for the region that is written there' );
-    is( join( "\n", complaints() ),       '',                 '... with nothing in the log' );
+    is( join( "\n", grep { !/option Host begins with http:/ } complaints() ), '', '... with nothing in the log' );
 }
 
 # ---- direct links

@@ -354,12 +354,15 @@ Belongs to temporary keys. Default: none.
 
 The server: C<host>, C<host:port>, or a URL that begins with C<http://> or C<https://>. https if not said. Default:
 C<s3.amazonaws.com>. (RT's own module speaks http to a C<host:port>, with the bucket's name before it; for such a server
-write C<http://host:port> here, and C<< AddressingStyle => 'virtual' >> if it needs that.)
+write C<http://host:port> here, and C<< AddressingStyle => 'virtual' >> if it needs that.) Without TLS whoever is on the
+way can read the files, so RT's log has a warning. TLS is version 1.2 or later, the server's certificate must be valid
+for its name, and nothing turns that off: see C<CAFile>.
 
 =item C<Region>
 
 The region to sign for. Default: what C<Host> says (C<s3.eu-central-1.amazonaws.com>), else C<us-east-1>. Without
-C<Host> it also chooses Amazon's server of that region. Where it is wrong, the error in RT's log names the right one.
+C<Host> it also chooses Amazon's server of that region. Where it is wrong, the right one is learned from the server's
+answer and used from then on, and RT's log says what to write here; with that written, each process saves a request.
 
 =item C<AddressingStyle>
 
@@ -420,11 +423,13 @@ A transfer that moves less than 1 kB in this time has stalled. Default: 15.
 =item C<Deadline>
 
 Time that may pass without success: for all calls of one web request together, elsewhere for each call. Transfers that
-move may go on longer. Default: 10 in a web server, 120 elsewhere. A value given here holds in both.
+move may go on longer, to this time plus that of the size at 64 kB/s. Default: 10 in a web server, 120 elsewhere. A
+value given here holds in both.
 
 =item C<Retries>
 
-Attempts after the first, with growing pauses. Default: 4.
+Attempts after the first, with random pauses that grow up to 5 seconds, or as long as the server asks for. What can't
+get better, such as a file that is not there or a right that is missing, is tried once. Default: 4.
 
 =item C<DirectLink>
 
@@ -524,6 +529,18 @@ Compare each option with what the server has, the bucket's name above all. After
 F<librts3.so> belongs beside F<RT/ExternalStorage/AmazonS3/Native.pm>, or at the path that the environment variable
 C<RTS3_LIBRARY> gives. The Perl module L<FFI::Platypus> is needed, too.
 
+=item C<the server is down>, C<not asked, because the server was down>
+
+No connection could be made, or several files in a row got no answer or an error of the server's own. To keep pages
+quick it is then not asked for 5 seconds, and longer each time up to a minute, until one call finds it back: C<the server
+answers again>. All processes of one web server know. Tools outside of it wait for the server instead, within their
+C<Deadline>, and RT's own script goes on where it was.
+
+=item C<this machine's clock is ... s behind the server's>
+
+S3 refuses requests whose time is off by more than 15 minutes. They are signed with the server's time until the clock is
+right again; set it.
+
 =item C<NoSuchBucket>
 
 The bucket does not exist, or not at this C<Host>. If RT has external files already it is not made anew: ask who
@@ -536,7 +553,7 @@ direct links the bucket needs the policy above as well.
 
 =item C<PermanentRedirect>, C<AuthorizationHeaderMalformed>
 
-The bucket is in another region: set C<Region>.
+The bucket is in another region, and the server does not say in which: set C<Region>.
 
 =item Links are not to S3
 

@@ -8,6 +8,7 @@ use File::Spec     ();
 
 use RT::ExternalStorage::AmazonS3::Argument qw(bytes text milliseconds);
 use RT::ExternalStorage::AmazonS3::Error;
+use RT::ExternalStorage::AmazonS3::Signals;
 
 # grow and set_used_length came with 1.12; older ones were never tried
 use constant PLATYPUS => '1.28';
@@ -15,7 +16,7 @@ use constant PLATYPUS => '1.28';
 # From this size on we ask whether there is memory first: Perl would end the process where there is none
 use constant LARGE => 16 * 1024 * 1024;
 
-use constant ERROR => 'RT::ExternalStorage::AmazonS3::Error';
+use constant { ERROR => 'RT::ExternalStorage::AmazonS3::Error', SIGNALS => 'RT::ExternalStorage::AmazonS3::Signals' };
 
 my $BESIDE = File::Spec->catfile( File::Spec->rel2abs( File::Basename::dirname(__FILE__) ), 'librts3.so' );
 
@@ -179,8 +180,10 @@ sub store {
     my $type    = _optional( content_type => \%args, \$error );
     return _failed($error) if $error;
 
+    my $held   = SIGNALS->Hold;
     my $status = _rts3_store( $call->{handle}, $call->{key}, $$content, length $$content,
         $type, $call->{deadline}, \my $failure );
+    SIGNALS->Release($held);
     return $status ? _refused( $status, $failure ) : $call->{key};
 }
 
@@ -193,8 +196,10 @@ sub get {
     FFI::Platypus::Buffer::grow( my $content, 1 );
     my $reserve = FFI::Platypus->closure( sub { return _reserve( \$content, $_[1] ) } );
     my ( $data, $size, $failure ) = ( undef, 0, undef );
+    my $held = SIGNALS->Hold;
     my $status =
         _rts3_get( $call->{handle}, $call->{key}, $call->{deadline}, $reserve, undef, \$data, \$size, \$failure );
+    SIGNALS->Release($held);
     return _refused( $status, $failure ) if $status;
     FFI::Platypus::Buffer::set_used_length( $content, $size );
     return $content;
@@ -220,7 +225,9 @@ sub delete {
     my ( $self, $key, %args ) = @_;
     my ( $call, $error ) = $self->_keyed( $key, \%args );
     return _failed($error) if !$call;
+    my $held   = SIGNALS->Hold;
     my $status = _rts3_delete( $call->{handle}, $call->{key}, $call->{deadline}, \my $failure );
+    SIGNALS->Release($held);
     return $status ? _refused( $status, $failure ) : $call->{key};
 }
 
@@ -229,7 +236,9 @@ sub head {
     my ( $call, $error ) = $self->_keyed( $key, \%args );
     return _failed($error) if !$call;
     my ( $size, $checksum, $failure ) = ( 0, undef, undef );
+    my $held   = SIGNALS->Hold;
     my $status = _rts3_head( $call->{handle}, $call->{key}, $call->{deadline}, \$size, \$checksum, \$failure );
+    SIGNALS->Release($held);
     return $status ? _refused( $status, $failure ) : { size => $size, checksum => _take($checksum) };
 }
 
@@ -237,7 +246,9 @@ sub create_bucket {
     my ( $self, %args )  = @_;
     my ( $call, $error ) = $self->_ready( \%args );
     return _failed($error) if !$call;
+    my $held   = SIGNALS->Hold;
     my $status = _rts3_create_bucket( $call->{handle}, $call->{deadline}, \my $failure );
+    SIGNALS->Release($held);
     return $status ? _refused( $status, $failure ) : 1;
 }
 
@@ -246,7 +257,9 @@ sub probe {
     my ( $call, $error ) = $self->_ready( \%args );
     return _failed($error) if !$call;
     my ( $source, $failure );
+    my $held   = SIGNALS->Hold;
     my $status = _rts3_probe( $call->{handle}, $call->{deadline}, \$source, \$failure );
+    SIGNALS->Release($held);
     return $status ? _refused( $status, $failure ) : _take($source) // '';
 }
 

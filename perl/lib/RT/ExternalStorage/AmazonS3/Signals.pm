@@ -1,0 +1,57 @@
+package RT::ExternalStorage::AmazonS3::Signals;
+
+use strict;
+use warnings;
+
+use Config ();
+use POSIX  ();
+
+my %NUMBER;
+@NUMBER{ split ' ', $Config::Config{sig_name} } = split ' ', $Config::Config{sig_num};
+
+# Blocks the signals that Perl has handlers for, until Release is called with what this returns
+sub Hold {
+    my @handled = grep { $NUMBER{$_} && _IsHandled( $SIG{$_} ) } keys %SIG;
+    return undef if !@handled;
+    my $before = POSIX::SigSet->new;
+    POSIX::sigprocmask( POSIX::SIG_BLOCK(), POSIX::SigSet->new( @NUMBER{@handled} ), $before );
+    return $before;
+}
+
+sub _IsHandled {
+    my ($handler) = @_;
+    return defined $handler && ( ref $handler || $handler !~ /\A(?:|DEFAULT|IGNORE)\z/ );
+}
+
+sub Release {
+    my ( $class, $before ) = @_;
+    POSIX::sigprocmask( POSIX::SIG_SETMASK(), $before ) if $before;
+    return;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Signals - keep Perl's signal handlers out of native calls
+
+=head1 DESCRIPTION
+
+A handler runs when Perl gets the word: that is after a native call, but also in the middle of one that calls back into
+Perl. If it dies there (C<alarm> with C<die>), the exception is lost; if it makes a call of its own, that waits for the
+one it interrupts. So signals that have a handler are kept for after the call. Signals without one do at once what they
+always do.
+
+=head1 CLASS METHODS
+
+=head2 Hold
+
+Blocks the signals that have handlers. Returns what L</Release> wants.
+
+=head2 Release HELD
+
+Lets them come.
+
+=cut
