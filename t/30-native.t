@@ -141,6 +141,27 @@ is( $s3->content( 'att', $key ), $bytes, '... is in the bucket, byte for byte' )
 is( ( $s3->requests( operation => 'PutObject' ) )[0]{headers}{'content-type'}, 'image/png', '... with its type' );
 is( list( $handle->proven ),    1,      '... and that proves the bucket' );
 is( list( $handle->get($key) ), $bytes, 'get' );
+
+# Room is asked for more than once: what is in it already stays
+for my $size ( 10_241, 3_000_017 ) {
+    my $large     = substr $bytes x ( $size / length($bytes) + 1 ), 0, $size;
+    my $large_key = sha256_hex($large);
+    $handle->store( $large_key, $large );
+    my %fault = (
+        'breaks off and goes on'   => { close  => { at => 'body', after => 5000 } },
+        'is reset and goes on'     => { reset  => { at => 'body', after => $size - 1 } },
+        'comes in chunks'          => { length => 'chunked' },
+        'comes without its length' => { length => 'missing' },
+        'is damaged and read anew' => { flip   => { at  => 'body', offset => 0 } },
+        'is told too short'        => { length => { add => -100 } },
+    );
+    for my $what ( sort keys %fault ) {
+        $s3->faults( { operation => 'GetObject', nth => [1], do => $fault{$what} } );
+        ok( list( $handle->get($large_key) ) eq $large, "get of $size bytes that $what: the same bytes" );
+    }
+    $s3->faults;
+    $handle->delete($large_key);
+}
 is_deeply( scalar $handle->head($key), { size => length $bytes, checksum => undef }, 'head' );
 like( list( $handle->direct_url($key) ), qr{^http://\S+/att/$key$}, 'direct_url' );
 is( list( $handle->delete($key) ), $key, 'delete' );

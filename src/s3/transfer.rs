@@ -152,7 +152,7 @@ impl<'a> Download<'a> {
 fn make_room(output: &mut dyn Output, size: u64, room: &mut usize) -> std::result::Result<(), Failure> {
     let wanted = usize::try_from(size).ok().filter(|_| size <= LARGEST_OBJECT);
     match wanted {
-        Some(0) => Ok(()),
+        Some(wanted) if wanted <= *room => Ok(()),
         Some(wanted) if output.reserve(wanted) => {
             *room = wanted;
             Ok(())

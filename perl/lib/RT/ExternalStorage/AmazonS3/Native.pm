@@ -194,7 +194,8 @@ sub get {
     return _failed($error) if !$call;
 
     FFI::Platypus::Buffer::grow( my $content, 1 );
-    my $reserve = FFI::Platypus->closure( sub { return _reserve( \$content, $_[1] ) } );
+    my $room    = 0;
+    my $reserve = FFI::Platypus->closure( sub { return _reserve( \$content, \$room, $_[1] ) } );
     my ( $data, $size, $failure ) = ( undef, 0, undef );
     my $held = SIGNALS->Hold;
     my $status =
@@ -205,9 +206,10 @@ sub get {
     return $content;
 }
 
-# Runs within a call of the library: it must not die. Two bytes more let Perl share the buffer instead of copying it.
+# Runs within a call of the library: it must not die. Like realloc: the bytes in the room that was given before stay, so
+# Perl has to believe that they are in use. Two bytes more let Perl share the buffer instead of copying it.
 sub _reserve {
-    my ( $buffer, $size ) = @_;
+    my ( $buffer, $room, $size ) = @_;
     local $@;
     local $SIG{__DIE__}  = 'DEFAULT';
     local $SIG{__WARN__} = sub { };
@@ -216,7 +218,9 @@ sub _reserve {
             my $probe = FFI::Platypus::Memory::malloc( $size + 2 ) or return;
             FFI::Platypus::Memory::free($probe);
         }
-        FFI::Platypus::Buffer::grow( $$buffer, $size + 2, { clear => 1, set_length => 0 } );
+        FFI::Platypus::Buffer::set_used_length( $$buffer, $$room ) if $$room;
+        FFI::Platypus::Buffer::grow( $$buffer, $size + 2, { clear => $$room ? 0 : 1, set_length => 0 } );
+        $$room = $size if $size > $$room;
         FFI::Platypus::Buffer::scalar_to_pointer($$buffer);
     };
 }
