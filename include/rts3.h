@@ -228,7 +228,8 @@ rts3_status rts3_store(rts3_handle *handle,
  * to be released with `rts3_free`. Content of no bytes asks for no room: `*data` is NULL then.
  *
  * Errors: `RTS3_NOT_FOUND` (see `rts3_proven`); `RTS3_CORRUPT` where the object is there but is not
- * the content of `key`; `RTS3_ARGUMENT` where `reserve` returned NULL; any other. After an error
+ * the content of `key`; `RTS3_ARGUMENT` where `reserve` returned NULL, or did not keep what was in
+ * the room; any other. After an error
  * what the room holds means nothing.
  *
  * Safety:

@@ -101,7 +101,8 @@ pub unsafe extern "C" fn rts3_store(
 /// to be released with `rts3_free`. Content of no bytes asks for no room: `*data` is NULL then.
 ///
 /// Errors: `RTS3_NOT_FOUND` (see `rts3_proven`); `RTS3_CORRUPT` where the object is there but is not
-/// the content of `key`; `RTS3_ARGUMENT` where `reserve` returned NULL; any other. After an error
+/// the content of `key`; `RTS3_ARGUMENT` where `reserve` returned NULL, or did not keep what was in
+/// the room; any other. After an error
 /// what the room holds means nothing.
 ///
 /// # Safety
@@ -126,6 +127,7 @@ pub unsafe extern "C" fn rts3_get(
         if let Some(reserve) = reserve {
             let mut room = Reserved::new(reserve, context);
             let length = store.get(&key, &mut room, deadline)?;
+            room.check(&key, as_size(length)?)?;
             *size = as_size(length)?;
             if let Some(data) = data.as_mut() {
                 *data = if length == 0 {

@@ -3,6 +3,8 @@
 use std::ffi::c_void;
 use std::{mem, ptr};
 
+use crate::error::{Code, Error, Result};
+use crate::key::Key;
 use crate::s3::Output;
 
 /// Asked for room for `size` bytes, never 0, within a call of `rts3_get`. It may be asked again, for
@@ -16,6 +18,8 @@ pub(super) struct Reserved {
     context: *mut c_void,
     room: *mut u8,
     size: usize,
+    /// How often room was asked for.
+    asked: u32,
 }
 
 impl Reserved {
@@ -28,7 +32,23 @@ impl Reserved {
             context,
             room: ptr::null_mut(),
             size: 0,
+            asked: 0,
         }
+    }
+
+    /// Whether the room holds the content of `key`, `length` bytes. What was written was hashed; this
+    /// looks whether it is still there, where room was asked for more than once.
+    pub(super) fn check(&self, key: &Key, length: usize) -> Result<()> {
+        if self.asked < 2 || length == 0 || length > self.size {
+            return Ok(());
+        }
+        // SAFETY: reserve's answer is that many bytes, of which all up to `length` were written.
+        let kept = unsafe { std::slice::from_raw_parts(self.room, length) };
+        if Key::of(kept) == *key {
+            return Ok(());
+        }
+        let text = "reserve did not keep what was in the room when it was asked again";
+        Err(Error::new(Code::Argument, text))
     }
 
     pub(super) fn address(&self) -> *mut u8 {
@@ -38,6 +58,7 @@ impl Reserved {
 
 impl Output for Reserved {
     fn reserve(&mut self, size: usize) -> bool {
+        self.asked += 1;
         // SAFETY: rts3_get's caller vouches for the function and its context.
         self.room = unsafe { (self.reserve)(self.context, size) };
         self.size = if self.room.is_null() { 0 } else { size };
