@@ -5,12 +5,14 @@
 //! in another process it is forgotten, never dropped (dropping would say good-bye on the parent's
 //! connections), and made anew. What may be known to all workers of one parent stands in a [`Page`].
 
+mod fork;
 mod page;
 
 use std::io;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::{mem, process, ptr, thread};
 
+pub use fork::section;
 pub use page::Page;
 
 /// A value made once in every process that asks for it.

@@ -1,5 +1,6 @@
 //! What one process knows and holds of a store.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
 use crate::log::Log;
-use crate::process::Page;
+use crate::process::{section, Page};
 use crate::s3::{Budget, Client, Learned};
 
 const TURN_PAUSE: Duration = Duration::from_millis(2);
@@ -58,14 +59,15 @@ impl Local {
         };
         let left = deadline.saturating_sub(start.elapsed());
         // A panic in here drops the engine with all that is half done.
-        let result = engine.runtime.block_on(async {
+        let work = async {
             let budget = Budget::new(left, config.retries)
                 .reserving(config.connect_timeout)
                 .failing_fast(fails_fast);
             #[cfg(debug_assertions)]
             panic_if_asked();
             work(&engine.client, &budget).await
-        });
+        };
+        let result = drive(&engine.runtime, work);
         *turn = Some(engine);
         result
     }
@@ -85,7 +87,7 @@ impl Local {
     pub(super) fn disconnect(&self) {
         // A call under way in another thread keeps its connections to its end.
         if let Ok(mut engine) = self.engine.try_lock() {
-            *engine = None;
+            section(|| *engine = None);
         }
     }
 
@@ -121,6 +123,12 @@ impl Local {
         let made = self.bucket_made.lock().unwrap_or_else(PoisonError::into_inner);
         made.is_some_and(|made| made.elapsed() < age)
     }
+}
+
+/// Runs `work` to its end. Forks happen only while it waits.
+fn drive<T>(runtime: &Runtime, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    runtime.block_on(std::future::poll_fn(|cx| section(|| work.as_mut().poll(cx))))
 }
 
 /// For tests of what a mistake in here does: not in a release build.
