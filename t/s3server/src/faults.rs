@@ -318,11 +318,11 @@ impl Faults {
             if !rule.fits(target) {
                 continue;
             }
-            let place = name.1;
+            let rule_hash = self.hasher.hash_one(&name);
             let count = state.counts.entry(name).or_default();
             *count += 1;
             let (count, request) = (*count, state.requests);
-            let lot = || self.hasher.hash_one((request, count, place)) as f64 / u64::MAX as f64;
+            let lot = || self.hasher.hash_one((request, count, rule_hash)) as f64 / u64::MAX as f64;
             if !rule.fires(count, lot) {
                 continue;
             }
