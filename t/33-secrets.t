@@ -43,6 +43,13 @@ is(
 );
 is_deeply( \%options, \%before, 'the options themselves are as before' );
 
+my %pasted = ( SecretAccessKey => 'a(b/c+d', Regoin => 'a(b/c+d', Prefix => 'x/a(b/c+d/', Bucket => 'att' );
+is_deeply(
+    [ @{ $first->( 'Configuration', \%pasted ) }{qw(Regoin Prefix Bucket)} ],
+    [ '***', 'x/***/', 'att' ],
+    'a key in the wrong option'
+);
+
 $class->Hide;
 is( $meta{Obfuscate}, $first, 'once more: nothing new' );
 delete $meta{Obfuscate};

@@ -3,7 +3,10 @@ package RT::ExternalStorage::AmazonS3::Secrets;
 use strict;
 use warnings;
 
-use constant HIDDEN => 'Password not printed';
+use constant {
+    HIDDEN   => 'Password not printed',
+    SHORTEST => 6,                        # a shorter one can't be told from other text
+};
 
 # Makes RT's System Configuration page show the options without what is secret in them. Loading the configuration from
 # the database puts RT's own metadata back, so this is done at each Init.
@@ -52,6 +55,8 @@ sub _Obfuscate {
     return $value if ref $value ne 'HASH';
     my $hidden = $user && eval { $user->loc(HIDDEN) } || HIDDEN;
     my %shown  = %$value;
+    my @given  = @shown{qw(SecretAccessKey SessionToken)};
+    @given = grep { defined && !ref && length >= SHORTEST } @given;
     for my $name ( keys %shown ) {
         next if !defined $shown{$name};
         if ( _IsSecret($name) ) {
@@ -59,6 +64,7 @@ sub _Obfuscate {
         }
         elsif ( !ref $shown{$name} ) {
             $shown{$name} =~ s{(?<=://)[^/]*\@}{***\@};
+            $shown{$name} =~ s/\Q$_\E/***/g for @given;    # pasted into the wrong option, too
         }
     }
     return \%shown;
