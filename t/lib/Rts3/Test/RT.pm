@@ -410,7 +410,7 @@ sub start_web {
     my ( $self, %options ) = @_;
     require Rts3::Test::RT::Web;
     $self->stop_web;
-    $self->{web_port} = Rts3::Test::RT::Web->free_port;
+    $self->{web_port} = $options{port} // Rts3::Test::RT::Web->free_port;
     $self->write_config;
     $self->{web} = Rts3::Test::RT::Web->start(
         port    => $self->{web_port},

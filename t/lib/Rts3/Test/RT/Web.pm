@@ -28,7 +28,7 @@ Rts3::Test::RT::Web - RT's web server on a port of its own, and a browser for it
 =head2 start %options
 
 Called by L<Rts3::Test::RT/start_web>, which takes these options: server (Starman; Starlet and Standalone are there too),
-workers (2), timeout (30 s for the start).
+workers (2), port (a free one), arguments (more of them, a reference to an array), timeout (30 s for the start).
 
 =cut
 
@@ -47,6 +47,7 @@ sub start {
             '--host'   => '127.0.0.1',
             '--port'   => $self->{port},
             @workers,
+            @{ $self->{arguments} || [] },
         ],
         env => $self->{env},
         out => '/dev/null',
