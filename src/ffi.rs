@@ -172,7 +172,7 @@ pub unsafe extern "C" fn rts3_delete(
 /// says nothing about whether the object is whole. (S3 answers this question without saying whether
 /// it is the bucket that is missing.)
 ///
-/// `*size` (`size` may be NULL): its size in bytes. `*checksum` (`checksum` may be NULL): the SHA-256
+/// `*size` (`size` may be NULL): its size in bytes; UINT64_MAX where the server does not tell it. `*checksum` (`checksum` may be NULL): the SHA-256
 /// that the server keeps of it, 64 hexadecimal digits, to be released with `rts3_free`; NULL where
 /// it keeps none.
 ///
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn rts3_head(
             };
         }
         if let Some(size) = size.as_mut() {
-            *size = head.size;
+            *size = head.size.unwrap_or(u64::MAX);
         }
         Ok(())
     })

@@ -149,7 +149,7 @@ impl Store {
                 head = client.head(budget, object.key).await.ok();
             }
             let whole = Head {
-                size: object.content.len() as u64,
+                size: Some(object.content.len() as u64),
                 checksum: Some(*object.key),
             };
             if head == Some(whole) {

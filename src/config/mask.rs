@@ -76,12 +76,31 @@ impl Mask {
         let text = self.0.iter().fold(text.to_owned(), |text, secret| {
             replace(&text, secret, |_| Some(secret.len()))
         });
+        let text = without_users(&text);
         let text = replace(&text, "aws4-hmac-sha256 credential=", |_| Some(usize::MAX));
         replace(&text, "signature=", |rest| {
             let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
             (digits >= 16).then_some("signature=".len() + digits)
         })
     }
+}
+
+/// User and password of every URL masked.
+fn without_users(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part
+            .find(|c: char| c.is_whitespace() || "/'\"".contains(c))
+            .unwrap_or(part.len());
+        let (authority, rest) = part.split_at(end);
+        shown.push_str("://");
+        match authority.rsplit_once('@') {
+            Some((_, host)) => shown.extend([MASKED, "@", host, rest]),
+            None => shown.push_str(part),
+        }
+    }
+    shown
 }
 
 /// Replaces what begins with `mark` (in lower case), for as many bytes as `length` says when it is
@@ -146,6 +165,10 @@ mod tests {
                 "X-Amz-***&ä Signature=x",
             ),
             ("größe", "größe"),
+            (
+                "'http://user:pw@proxy' and https://a/@b",
+                "'http://***@proxy' and https://a/@b",
+            ),
         ] {
             assert_eq!(mask.apply(text), shown);
         }

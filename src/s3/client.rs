@@ -39,8 +39,8 @@ pub enum Put {
 /// What HEAD says of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// In bytes.
-    pub size: u64,
+    /// In bytes, where the server tells it.
+    pub size: Option<u64>,
     /// SHA-256 of the whole object, where the server keeps it.
     pub checksum: Option<Key>,
 }
@@ -168,15 +168,13 @@ impl Client {
                     return Err(self.session.find_out(&operation, failure).await);
                 }
             };
-            match head.content_length.map(u64::try_from) {
-                Some(Ok(size)) if head.e_tag.is_some() => Ok(Head {
-                    size,
-                    checksum: exchange.checksum(),
-                }),
-                _ => Err(Failure::not_s3s(
-                    "an answer to HEAD without ETag or Content-Length",
-                )),
+            if head.e_tag.is_none() {
+                return Err(Failure::not_s3s("an answer to HEAD without an ETag"));
             }
+            Ok(Head {
+                size: head.content_length.and_then(|size| u64::try_from(size).ok()),
+                checksum: exchange.checksum(),
+            })
         });
         head.await
             .map_err(|given_up| self.session.describe(&operation, given_up))
@@ -218,9 +216,6 @@ impl Client {
                     return Err(Failure { retry, ..failure });
                 }
             };
-            if object.e_tag.is_none() {
-                return Err(Failure::not_s3s("an answer to GET without an ETag"));
-            }
             download.receive(budget, object).await
         });
         size.await

@@ -15,6 +15,8 @@ use hyper::client::conn::{self, Connection, SendRequest};
 use hyper::{Body, Request, Response};
 use native_tls::Protocol;
 use once_cell::sync::OnceCell;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -29,6 +31,9 @@ use crate::error::Code;
 
 /// S3 closes idle connections after about 20 s.
 const KEEP_IDLE: Duration = Duration::from_secs(12);
+/// Bytes that may wait in the kernel to be sent.
+#[cfg(target_os = "linux")]
+const MOST_UNSENT: u32 = 128 * 1024;
 /// When the next address of a name is tried beside the one that does not answer: RFC 8305.
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 
@@ -156,6 +161,10 @@ impl Connections {
         // Every write is a whole message or a large part of one.
         tcp.set_nodelay(true)
             .map_err(|error| network(format!("no socket to {via}{host}:{port}: {error}")))?;
+        // What waits in the kernel to be sent looks like moved: a slow upload would seem to stall. It is
+        // no bound for what is on its way.
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(&tcp).set_tcp_notsent_lowat(MOST_UNSENT);
         let mut socket = Socket::new(tcp, self.progress.clone());
         if !address.https {
             return Ok(Stream::Plain(socket));

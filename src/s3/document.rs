@@ -5,6 +5,11 @@ use xml::reader::{EventReader, XmlEvent};
 use crate::config::Mask;
 use crate::error::one_line;
 
+/// Whether it can be read as XML, to its end.
+pub(super) fn is_well_formed(document: &[u8]) -> bool {
+    EventReader::new(document).into_iter().all(|event| event.is_ok())
+}
+
 /// S3's error document, its texts cut to what a message may hold.
 ///
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>

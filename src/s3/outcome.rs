@@ -85,8 +85,13 @@ impl Failure {
         let s3_code = document.as_ref().map(|document| document.code.as_str());
         let mut classified = classify(status, s3_code);
         let region = region_hint(status, document.as_ref(), headers);
+        let retry_after = retry_after(headers);
+        // An answer to HEAD can't say SlowDown.
+        if status == 503 && document.is_none() && retry_after.is_some() {
+            classified.0 = Code::Throttled;
+        }
         let mut text = match &document {
-            Some(document) => describe(document),
+            Some(document) => describe(document, region.is_some()),
             None => describe_foreign(status, headers, body),
         };
         if let Some(region) = &region {
@@ -105,10 +110,7 @@ impl Failure {
             request_id: header(headers, "x-amz-request-id")
                 .map(|id| one_line(&mask.apply(id)).chars().take(64).collect()),
             region,
-            retry_after: header(headers, "retry-after").and_then(|value| match value.parse() {
-                Ok(seconds) => Some(Duration::from_secs(seconds)),
-                Err(_) => (date(value)? - Utc::now()).to_std().ok(),
-            }),
+            retry_after,
             ..Failure::new(classified.0, classified.1, text)
         }
     }
@@ -168,15 +170,26 @@ fn classify(status: u16, s3_code: Option<&str>) -> (Code, Retry) {
     }
 }
 
+/// S3's words for a bucket that is in another region.
+const ELSEWHERE: [&str; 5] = [
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "Redirect",
+];
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = header(headers, "retry-after")?;
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => (date(value)? - Utc::now()).to_std().ok(),
+    }
+}
+
 /// Where a refusal says that the bucket is. It is only a name to sign for, and a label within AWS's
 /// own host names: never another host.
 fn region_hint(status: u16, document: Option<&ErrorDocument>, headers: &HeaderMap) -> Option<String> {
-    const ELSEWHERE: [&str; 4] = [
-        "PermanentRedirect",
-        "TemporaryRedirect",
-        "AuthorizationHeaderMalformed",
-        "Redirect",
-    ];
     let may_be = matches!(status, 301 | 307 | 400)
         && document.is_none_or(|document| ELSEWHERE.contains(&document.code.as_str()));
     if !may_be {
@@ -194,7 +207,7 @@ pub(super) fn date(value: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(value).ok().map(Into::into)
 }
 
-fn describe(document: &ErrorDocument) -> String {
+fn describe(document: &ErrorDocument, region_is_told: bool) -> String {
     let ErrorDocument { code, message, .. } = document;
     let said = match message.as_str() {
         "" => code.clone(),
@@ -202,6 +215,9 @@ fn describe(document: &ErrorDocument) -> String {
     };
     match advice(code) {
         Some(advice) => format!("{said} ({advice})"),
+        None if ELSEWHERE.contains(&code.as_str()) && !region_is_told => {
+            format!("{said} (the bucket is in another region: check the options Region and Host)")
+        }
         None => said,
     }
 }
@@ -235,6 +251,9 @@ fn describe_foreign(status: u16, headers: &HeaderMap, body: &[u8]) -> String {
         // An answer to HEAD never has a body.
         403 if body.is_empty() => "access denied".to_owned(),
         404 if body.is_empty() => "not found".to_owned(),
+        301..=303 | 307 | 308 => {
+            "a redirect, which is not followed: check the options Host and Region".to_owned()
+        }
         _ if body.is_empty() => format!("status {status}"),
         500.. => {
             let kind = header(headers, "content-type").unwrap_or("unknown type");

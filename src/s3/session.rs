@@ -148,6 +148,10 @@ impl Session {
         let limit = self.config.connect_timeout.min(operation.budget.left());
         match self.ask(operation.budget, operation.key, limit).await {
             Err(told) if told.retry == Retry::Corrected || told.s3_code.is_some() => told,
+            Ok(()) => Failure {
+                retry: Retry::Backoff,
+                ..failure
+            },
             _ => failure,
         }
     }

@@ -128,6 +128,11 @@ impl<'a> Download<'a> {
         if found == *self.key {
             return Ok(self.size);
         }
+        if self.e_tag.is_none() {
+            return Err(Failure::not_s3s(
+                "an object without an ETag, and with another content",
+            ));
+        }
         let text = format!(
             "the object is damaged: its {} bytes have the SHA-256 {found}, not that of its key",
             self.size

@@ -13,6 +13,7 @@ use rusoto_core::{ByteStream, DispatchSignedRequest};
 
 use super::answer::AnswerBody;
 use super::connection::Connections;
+use super::document::is_well_formed;
 use super::outcome::{date, Failure, Retry};
 use super::progress::Stage;
 use super::sign::{authorization, timestamp, Signable};
@@ -80,6 +81,7 @@ impl Exchange {
 
     async fn run(self: Arc<Self>, request: SignedRequest) -> Result<HttpResponse, Failure> {
         let is_part = request.headers.contains_key("range");
+        let is_read = request.method == "POST";
         let (request, address) = self.prepare(request)?;
         let mut live = self
             .connections
@@ -92,7 +94,8 @@ impl Exchange {
         let (head, body) = answer.into_parts();
         self.connections.progress.enter(Stage::Answered);
         self.answered().server_ahead = server_ahead(&head.headers);
-        let most = if self.object { u64::MAX } else { LARGEST_DOCUMENT };
+        let is_object = self.object && head.status.is_success();
+        let most = if is_object { u64::MAX } else { LARGEST_DOCUMENT };
         let body = AnswerBody::new(body, most, (live, address.authority), &self.connections);
         let answer = Response::from_parts(head, body);
         let status = answer.status();
@@ -102,8 +105,10 @@ impl Exchange {
                 status: Some(206),
                 ..Failure::new(Code::Server, Retry::Backoff, text)
             })
+        } else if status.is_success() && is_read {
+            self.success(checked(answer).await?)
         } else if status.is_success() {
-            self.success(answer)
+            self.success(answer.map(ByteStream::new))
         } else {
             Err(failure(answer, &self.mask()).await)
         }
@@ -241,7 +246,7 @@ impl Exchange {
         }
     }
 
-    fn success(&self, answer: Response<AnswerBody>) -> Result<HttpResponse, Failure> {
+    fn success(&self, answer: Response<ByteStream>) -> Result<HttpResponse, Failure> {
         let (head, body) = answer.into_parts();
         let mut headers = HeaderMap::<String>::default();
         for name in KNOWN_HEADERS {
@@ -252,6 +257,8 @@ impl Exchange {
                     .filter(|text| name != "content-length" || text.parse::<i64>().is_ok_and(|n| n >= 0));
                 match text {
                     Some(text) => headers.insert(HeaderName::from_static(name), text.to_owned()),
+                    // Without it, whoever needs it says so.
+                    None if !name.starts_with("content-") => None,
                     None => return Err(nonsense(head.status.as_u16(), name, value, &self.mask())),
                 };
             }
@@ -259,7 +266,7 @@ impl Exchange {
         self.answered().checksum = full_checksum(&head.headers);
         Ok(HttpResponse {
             status: head.status,
-            body: ByteStream::new(body),
+            body,
             headers,
         })
     }
@@ -308,15 +315,30 @@ fn nonsense(status: u16, name: &str, value: &HeaderValue, mask: &Mask) -> Failur
     }
 }
 
+/// An answer whose document rusoto is going to read: it never ends where XML is not well-formed.
+async fn checked(answer: Response<AnswerBody>) -> Result<Response<ByteStream>, Failure> {
+    let (head, body) = answer.into_parts();
+    let document = read(body).await;
+    if !is_well_formed(&document) {
+        return Err(Failure::not_s3s("an answer that can't be parsed"));
+    }
+    Ok(Response::from_parts(head, ByteStream::from(document)))
+}
+
 /// The failure that an answer other than 2xx means.
 async fn failure(answer: Response<AnswerBody>, mask: &Mask) -> Failure {
-    let (head, mut body) = answer.into_parts();
+    let (head, body) = answer.into_parts();
+    let document = read(body).await;
+    Failure::of_answer(head.status.as_u16(), &head.headers, &document, mask)
+}
+
+/// A document; one that breaks off, or is too long, is judged by what arrived.
+async fn read(mut body: AnswerBody) -> Vec<u8> {
     let mut document = Vec::new();
-    // A document that breaks off is judged by what arrived.
     while let Some(Ok(piece)) = futures::StreamExt::next(&mut body).await {
         document.extend_from_slice(&piece);
     }
-    Failure::of_answer(head.status.as_u16(), &head.headers, &document, mask)
+    document
 }
 
 fn broken(error: &hyper::Error, reused: bool) -> Failure {

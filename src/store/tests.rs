@@ -291,7 +291,7 @@ fn head_says_size_and_kept_checksum() {
     assert_eq!(
         store.head(&object.0, None).unwrap(),
         Head {
-            size: 1000,
+            size: Some(1000),
             checksum: None
         }
     );

@@ -345,3 +345,61 @@ fn threads_take_turns() {
     });
     assert!(server.state().requests.iter().all(|seen| seen.connection == 0));
 }
+
+/// rusoto's reader of documents never ends where XML is not well-formed.
+#[test]
+fn a_success_with_anything_but_xml_ends() {
+    for body in [
+        "<html>",
+        "hello",
+        "<a><b></a>",
+        "",
+        "<InitiateMultipartUploadResult><Upl",
+    ] {
+        let (_server, store) = scripted(vec![Some(answer(200, "", body.as_bytes())); 5]);
+        let failed = store.probe(Some(Duration::from_secs(2))).unwrap_err();
+        assert_eq!(failed.code(), Code::Server, "{body}: {failed}");
+    }
+}
+
+/// A gateway that strips ETag: the digest proves the content. A portal's page proves nothing.
+#[test]
+fn an_object_without_an_etag_is_read() {
+    let object = content(1000);
+    for headers in ["", "ETag: \"\u{e4}\"\r\n"] {
+        let (_server, store) = scripted(vec![Some(answer(200, headers, &object.1))]);
+        assert!(get(&store, &object.0).unwrap() == object.1);
+    }
+    let (_server, store) = scripted(vec![Some(answer(200, "", b"<html>welcome</html>")); 5]);
+    let failed = get(&store, &object.0).unwrap_err();
+    assert_eq!(failed.code(), Code::Server, "{failed}");
+}
+
+/// What waits in the kernel to be sent has not moved: a slow upload moves all the time.
+#[test]
+fn a_slow_upload_is_no_stall() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    socket2::SockRef::from(&listener)
+        .set_recv_buffer_size(32 * 1024)
+        .unwrap();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut buffer, mut seen) = (vec![0; 40_000], 0);
+        while seen < 1_000_000 {
+            seen += stream.read(&mut buffer).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        let _ = stream.read(&mut buffer);
+    });
+    let (server, _) = scripted(vec![]);
+    let store = open(
+        &server,
+        &[("Host", &host), ("Retries", "0"), ("ReadTimeout", "1.5")],
+    );
+    put(&store, &content(1_000_000)).unwrap();
+}

@@ -156,7 +156,7 @@ sub _launch {
 
     # The write end of its standard input is ours alone (close-on-exec), so the server ends with us.
     my $pid = IPC::Open3::open3( my $in, my $out, '>&STDERR', @command );
-    @$self{qw(pid owner in)} = ( $pid, $$, $in );
+    @$self{qw(pid parent in)} = ( $pid, $$, $in );
     my $line = _read_line( $out, $self->{timeout} );
     if ( !defined $line ) {
         $self->stop;
@@ -445,7 +445,7 @@ sub stop {
     my ($self) = @_;
     my $pid = delete $self->{pid} or return;
     close delete $self->{in};
-    return if $self->{owner} != $$;
+    return if $self->{parent} != $$;
     local ( $?, $! ) = ( 0, 0 );
     kill $_ => $pid for qw(TERM CONT);
     for ( 1 .. 100 ) {
@@ -466,7 +466,7 @@ sub restart {
 
 sub DESTROY {
     my ($self) = @_;
-    $self->stop if defined $self->{owner} && $self->{owner} == $$;
+    $self->stop if defined $self->{parent} && $self->{parent} == $$;
     return;
 }
 

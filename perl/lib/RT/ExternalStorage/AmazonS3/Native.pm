@@ -243,7 +243,8 @@ sub head {
     my $held   = SIGNALS->Hold;
     my $status = _rts3_head( $call->{handle}, $call->{key}, $call->{deadline}, \$size, \$checksum, \$failure );
     SIGNALS->Release($held);
-    return $status ? _refused( $status, $failure ) : { size => $size, checksum => _take($checksum) };
+    return _refused( $status, $failure ) if $status;
+    return { size => $size == ~0 ? undef : $size, checksum => _take($checksum) };
 }
 
 sub create_bucket {
@@ -438,7 +439,8 @@ Returns the key, whether or not there was such an object.
 
 =item head KEY, [deadline => MILLISECONDS]
 
-Returns a hash with C<size>, and with C<checksum> where the server keeps a SHA-256. An object that is not there is an
+Returns a hash with C<size> (undef where the server does not tell it), and with C<checksum> where the server keeps a
+SHA-256. An object that is not there is an
 error with the name C<not-found>.
 
 =item create_bucket [deadline => MILLISECONDS]
