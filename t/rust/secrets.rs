@@ -113,13 +113,17 @@ fn messages_of_a_store_are_masked() {
     assert_eq!(count, 3, "a message for each mistake");
 }
 
+/// A failure with keys in it.
+fn refused(keys: &StaticKeys) -> Result<(), StaticKeys> {
+    Err(keys.clone())
+}
+
 #[test]
 fn panics_are_masked() {
     let (config, _) = parsed(&[]);
     let keys = config.keys().unwrap();
-    let none: Result<(), &StaticKeys> = Err(keys);
     let panics: [&dyn Fn(); 4] = [
-        &|| none.unwrap(),
+        &|| refused(keys).unwrap(),
         &|| assert_eq!(keys.secret_access_key, Secret::new("another")),
         &|| assert_eq!(config.proxy, None),
         &|| panic!("{config:?}"),
