@@ -62,6 +62,8 @@ pub(super) struct Live {
     connection: Pin<Box<Connection<Stream, Body>>>,
     /// Whether it has carried a request before.
     pub(super) reused: bool,
+    /// Whether the connection is over: it must not be driven any more.
+    ended: bool,
 }
 
 impl Connections {
@@ -118,6 +120,7 @@ impl Connections {
             sender,
             connection: Box::pin(connection),
             reused: false,
+            ended: false,
         })
     }
 
@@ -198,12 +201,11 @@ impl Live {
     /// Sends a request and waits for the head of the answer.
     pub(super) async fn send(&mut self, request: Request<Body>) -> hyper::Result<Response<Body>> {
         let mut answer = Box::pin(self.sender.send_request(request));
-        let connection = &mut self.connection;
-        let mut ended = false;
+        let (connection, ended) = (&mut self.connection, &mut self.ended);
         std::future::poll_fn(move |cx| {
             // The connection first: it fills the answer.
-            if !ended {
-                ended = connection.as_mut().poll(cx).is_ready();
+            if !*ended {
+                *ended = connection.as_mut().poll(cx).is_ready();
             }
             answer.as_mut().poll(cx)
         })
@@ -213,13 +215,16 @@ impl Live {
     /// Drives the connection on, for the body of an answer that is being read.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
         // How it ends is seen by whoever reads from it.
-        let _ = self.connection.as_mut().poll(cx);
+        if !self.ended {
+            self.ended = self.connection.as_mut().poll(cx).is_ready();
+        }
     }
 
     /// Whether the other side has not closed it and the last exchange is complete.
     fn is_usable(&mut self) -> bool {
         let mut cx = Context::from_waker(futures::task::noop_waker_ref());
-        self.connection.as_mut().poll(&mut cx).is_pending() && self.sender.poll_ready(&mut cx).is_ready()
+        self.drive(&mut cx);
+        !self.ended && self.sender.poll_ready(&mut cx).is_ready()
     }
 }
 

@@ -91,6 +91,10 @@ impl Exchange {
             .send(request)
             .await
             .map_err(|error| broken(&error, live.reused))?;
+        // An upgrade that nobody asked for: hyper gives the connection up.
+        if answer.status().is_informational() {
+            return Err(Failure::not_s3s("it answers with status 101"));
+        }
         let (head, body) = answer.into_parts();
         self.connections.progress.enter(Stage::Answered);
         self.answered().server_ahead = server_ahead(&head.headers);

@@ -73,6 +73,7 @@ fn broken_and_senseless_answers_are_tried_again() {
             &format!("ETag: \"1\"\r\nx-long: {}\r\n", "x".repeat(1_000_000)),
             b"",
         ),
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nx".to_vec(),
         b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),
         b"".to_vec(),
         truncated,
