@@ -209,7 +209,7 @@ my %writers = map { ( $_->{connection} => 1 ) } $s3->requests( operation => 'Put
 is( scalar keys %readers,                          1, 'calls: the parent has kept its connection' );
 is( scalar( grep { $readers{$_} } keys %writers ), 0, '... and no child has used it' );
 $s3->faults;
-forks( 'connects', 100, {}, $s3->http );
+forks( 'connects', 60, {}, $_ ) for $s3->http, $s3->https;
 
 # ---- a fork while the look-up of a name hangs
 
