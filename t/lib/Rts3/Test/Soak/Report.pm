@@ -171,7 +171,7 @@ fast anything is.
 $calls
 $codes
 (A call fails when all its attempts met with trouble, or when the trouble is such that another attempt would be no use: `denied` is an
-error 403.) Messages for RT's log: $said.
+error 403, `corrupt` a byte changed on its way twice in a row.) Messages for RT's log: $said.
 
 What the requests met with:
 
