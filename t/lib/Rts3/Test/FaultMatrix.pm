@@ -38,7 +38,7 @@ A fault is a hash:
 =item name, expect
 
 What it is called, and what comes of it: a word for each of the L</calls>. C<-> where the fault can't strike; else C<ok> or
-the error's name, C</> and the requests made for the object, C<r> if a later one asked only for the rest, and C<!> if the server
+the error's name, C</> and the requests made for the object, C<~> if a later one asked only for the rest, and C<!> if the server
 is taken for down afterwards. C<+nothing>, C<+whole> or C<+damaged> is what is in the bucket then, where it isn't C<whole>
 after Store and before Delete, C<nothing> after a Store that failed and after Delete.
 
@@ -71,9 +71,13 @@ What the error must say; the one warning there must be where the call succeeds.
 
 The call of which the server's log tells too late that the fault took place.
 
-=item loose, slow
+=item loose
 
-The number of requests depends on the time they took; it may take longer than the Deadline, since it moves.
+The number of requests depends on the time they took.
+
+=item waits, slow, least
+
+It may take as long as the Deadline, else it is over at once; it may take longer, since it moves; the seconds that it must take.
 
 =item then
 
@@ -105,7 +109,6 @@ The options of every handle, where a fault has no other ones.
 
 =cut
 
-use constant AGAIN      => 3;
 use constant AT_ONCE    => 8;
 use constant BUCKET     => 'files';
 use constant MOST_AGAIN => 80;
@@ -204,7 +207,7 @@ sub _addresses {
 
 =head2 run
 
-Carries out every cell. One that is not as it should be is carried out again, with few beside it, up to two times: on a machine that has much
+Carries out every cell. One that is not as it should be is carried out again, with few beside it, up to three times: on a machine that has much
 else to do, a call may run out of time.
 
 =head2 cells $fault
@@ -239,9 +242,9 @@ sub run {
             @cells[ grep { $_ < @cells } $_, $_ + $half + 1 ]
         } 0 .. $half
     );
-    for my $time ( 2, 3 ) {
+    for my $time ( 2 .. 4 ) {
         my @odd = grep { word($_) ne $_->{expect} || wrongs($_) } @cells;
-        $self->_carry_out( AGAIN, $time, @odd ) if @odd <= MOST_AGAIN;
+        $self->_carry_out( 5 - $time, $time, @odd ) if @odd <= MOST_AGAIN;
     }
     return;
 }

@@ -6,9 +6,8 @@ use warnings;
 use Cwd            qw(abs_path);
 use Exporter       qw(import);
 use File::Basename qw(dirname);
-use List::Util     qw(max);
 
-use Rts3::Test::FaultMatrix::Outcome qw(word);
+use Rts3::Test::FaultMatrix::Outcome qw(takes word);
 use Rts3::Test::File                 qw(slurp spew);
 
 our @EXPORT_OK = qw(rows write_document written);
@@ -25,38 +24,21 @@ The lines of the table that the run has found: pairs of a fault's name and its l
 
 =cut
 
-# How long the slowest call of a row may take, in seconds
-my @Times = ( [ 'at once' => 1 ], [ 'Deadline' => 3.5 ], [ 'Deadline + size' => 40 ] );
-
-use constant LOAD => 1;
-
 sub rows {
     my ($matrix) = @_;
-    my %before = map { $_->{name} => $_->{time} } _table();
     return map {
         my $fault = $_;
         my @cells = $matrix->cells($fault);
-        my @words = map { _cell($_) } @cells;
-        my $time  = _time( $before{ $fault->{name} }, max map { $_ ? $_->{result}{seconds} // 0 : 0 } @cells );
-        [ $fault->{name}, '| ' . join( ' | ', $fault->{name}, @words, $time ) . ' |' ];
+        my $takes = takes( grep {defined} @cells );
+        [ $fault->{name}, '| ' . join( ' | ', $fault->{name}, ( map { _cell($_) } @cells ), $takes ) . ' |' ];
     } $matrix->faults;
-}
-
-# What was written before is kept as long as it is true, though the machine may have been busy
-sub _time {
-    my ( $before, $seconds ) = @_;
-    for (@Times) {
-        my ( $name, $most ) = @$_;
-        return $name if $seconds <= $most || $name eq ( $before // '' ) && $seconds <= $most + LOAD;
-    }
-    return 'longer';
 }
 
 sub _cell {
     my ($cell) = @_;
     my $word = word($cell);
     return '-' if $word eq '-';
-    my ( $outcome, $requests, $rest, $down ) = $word =~ m{^([a-z-]+)(?:/([0-9]+))?(r?)(!?)} or return $word;
+    my ( $outcome, $requests, $rest, $down ) = $word =~ m{^([a-z-]+)(?:/([0-9]+))?(~?)(!?)} or return $word;
     my $text = $outcome;
     $text .= " ($requests)" if defined $requests;
     $text .= ', rest'       if $rest;
@@ -77,17 +59,8 @@ Writes it anew.
 
 sub _file { return abs_path( dirname(__FILE__) . '/../../../../..' ) . '/docs/faults.md' }
 
-sub _table {
-    my @table;
-    for my $line ( grep {/^\| /} split /\n/, slurp( _file() ) ) {
-        my ( undef, @cells ) = map {s/^\s+|\s+\z//gr} split /\|/, $line;
-        push @table, { name => $cells[0], time => $cells[-1], line => $line };
-    }
-    return @table;
-}
-
 sub written {
-    return map { $_->{name} => $_->{line} } _table();
+    return map { /^\| (.*?) \|/ ? ( $1 => $_ ) : () } split /\n/, slurp( _file() );
 }
 
 sub write_document {
@@ -119,7 +92,7 @@ trouble, makes every call once in each, and fails where a line is not true any m
 
 ## How to read it
 
-Each row is a trouble, each column a call; *exists* is the question whether an object is there, which Store asks first for a large content. *Once*
+Each row is a trouble, each column a call; *exists* is the question whether an object is there. *Once*
 means that the first request is struck and the next one is well; otherwise every request is. The options were $options: short
 times, so that the test is quick. With the defaults the same happens, only later. The handle is that of a web server, which fails at
 once while S3 is down; RT's tools wait for its recovery, within their `Deadline`.
@@ -137,11 +110,12 @@ A cell says
 - `whole`, `damaged`, `nothing`: what is in the bucket afterwards, for calls that write. Get and *exists* change nothing;
 - `-`: this trouble can't strike this call.
 
-`takes` is the longest time of the row: `at once` (the pauses between attempts are at most 0.3 s), `Deadline` (up to the option of that name), or
+`takes` says how long: `at once` (the pauses between attempts are at most 0.3 s), `Deadline` (up to the option of that name), or
 `Deadline + size` (a transfer that moves may go on, at 64 kB/s at least).
 
-In two rows of trouble the server is asked for one byte of another object (the SHA-256 of nothing, under the same prefix): whether it is the server that
-is silent, or only this object. These requests are not counted.
+Where no answer came, one byte of another object is asked for, too (its key is the SHA-256 of nothing, under the same prefix): is it the server
+that is silent, or only this object? Such requests are not counted. Store, refused with 400 or 501, tries once without the condition
+`If-None-Match`, which not every server knows. Where Store of a large content asks first, it is the upload that is struck.
 
 ## What is true in every cell
 

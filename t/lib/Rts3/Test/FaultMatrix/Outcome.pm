@@ -3,9 +3,10 @@ package Rts3::Test::FaultMatrix::Outcome;
 use strict;
 use warnings;
 
-use Exporter qw(import);
+use Exporter   qw(import);
+use List::Util qw(min);
 
-our @EXPORT_OK = qw(word wrongs);
+our @EXPORT_OK = qw(takes word wrongs);
 
 =head1 NAME
 
@@ -19,6 +20,7 @@ What came of it, in the words of L<Rts3::Test::FaultMatrix/DESCRIPTION>.
 
 =cut
 
+use constant AT_ONCE => 1.5;
 use constant LOAD    => 1;         # seconds that other programs may cost
 use constant SLOWEST => 64_000;    # bytes per second
 
@@ -29,7 +31,7 @@ sub word {
     return 'died' if !$result->{outcome};
     my $word = $result->{outcome};
     $word .= '/' . _own($cell) if $word eq 'ok' || !$fault->{loose};
-    $word .= 'r'               if _resumed($cell);
+    $word .= '~'               if _resumed($cell);
     $word .= '!'               if _down($cell);
     my $usual =
           $job->{call} eq 'store'  && !$job->{exists} ? ( $result->{outcome} eq 'ok' ? 'whole' : 'nothing' )
@@ -94,14 +96,29 @@ sub _lost {
     return @wrongs;
 }
 
+=head2 takes @cells
+
+How long the calls of a row may take, in words. Where none of them is over soon, it is not C<at once>, whatever was expected; a few may
+have been slow, for the machine may be busy.
+
+=cut
+
+sub takes {
+    my (@cells) = @_;
+    my $fault = $cells[0]{fault};
+    return 'Deadline + size' if $fault->{slow};
+    my $soonest = min map { $_->{result}{seconds} // 0 } @cells;
+    return $fault->{waits} || $soonest > AT_ONCE ? 'Deadline' : 'at once';
+}
+
 sub _late {
     my ($cell) = @_;
-    my $fault  = $cell->{fault};
-    my $job    = $cell->{job};
-    my $bound  = $job->{options}{Deadline} + LOAD;
+    my ( $fault, $job, $result ) = @$cell{qw(fault job result)};
+    my $bound = $job->{options}{Deadline} + LOAD;
     $bound += $job->{size} / SLOWEST if $fault->{slow};
-    my $seconds = $cell->{result}{seconds};
-    return $seconds > $bound ? sprintf 'it took %.1f s', $seconds : ();
+    return sprintf 'it took %.1f s', $result->{seconds}
+        if $result->{seconds} > $bound || $result->{seconds} < ( $fault->{least} // 0 );
+    return;
 }
 
 sub _error {

@@ -35,7 +35,14 @@ sub faults {
     return map {
         my ( $name, $host, $says, $word ) = @$_;
         my $expect = $word ? join ' ', ($word) x 7 : 'ok/1 ok/2 ok/2 ok/1 ok/1 ok/1 ok/1';
-        { name => $name, host => $host, says => $says, loose => 1, expect => $expect }
+        {
+            name   => $name,
+            host   => $host,
+            says   => $says,
+            loose  => 1,
+            waits  => !!( $word =~ /^timeout/ ),
+            expect => $expect
+        }
     } @tls, @ways;
 }
 
