@@ -209,7 +209,10 @@ my %writers = map { ( $_->{connection} => 1 ) } $s3->requests( operation => 'Put
 is( scalar keys %readers,                          1, 'calls: the parent has kept its connection' );
 is( scalar( grep { $readers{$_} } keys %writers ), 0, '... and no child has used it' );
 $s3->faults;
-forks( 'connects', 60, {}, $_ ) for $s3->http, $s3->https;
+forks( 'connects', 60, {}, $s3->http );
+
+# OpenSSL's own locks are taken most while it reads the system's authorities
+forks( 'connects', 6, { SSL_CERT_FILE => undef, SSL_CERT_DIR => undef }, $s3->https );
 
 # ---- a fork while the look-up of a name hangs
 

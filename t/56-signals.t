@@ -120,7 +120,7 @@ my $before = dispositions($$);
 
 for my $host ( $s3->http, $s3->https ) {
     my $native = opened( Host => $host );
-    my $rate   = LARGE * MEGABYTE;
+    my $rate   = 1.5 * LARGE * MEGABYTE;
     my @calls  = (
         [ 'large contents', { upload_rate => $rate, rate => $rate }, sub { work( $native, LARGE * MEGABYTE ) } ],
         [ 'late answers',   { delay_ms    => 500 },                  sub { work( $native, 1_000 ) } ],
@@ -191,7 +191,7 @@ $s3->faults;
     my $program = build_program( 'signals', $dir );
     my $lookup  = build_lookup($dir);
     my ($port)  = $s3->https =~ /(\d+)\z/;
-    my $rate    = LARGE * MEGABYTE;
+    my $rate    = 1.5 * LARGE * MEGABYTE;
     my %hosts   = (
         http      => [ $s3->http ],
         https     => [ $s3->https ],

@@ -41,7 +41,7 @@ The test is skipped where there is no compiler.
 
 =head2 run_program \%env, $program, @arguments
 
-Runs it with this environment beside the caller's, as L<Rts3::Test::Process/run> does; it has 60 s.
+Runs it with this environment beside the caller's (undef: without), as L<Rts3::Test::Process/run> does; it has 60 s.
 
 =cut
 
@@ -52,7 +52,9 @@ sub build_program {
 
 sub run_program {
     my ( $env, @command ) = @_;
-    return Rts3::Test::Process::run( command => \@command, env => { %ENV, %{$env} }, timeout => 60 );
+    my %env = ( %ENV, %{$env} );
+    delete @env{ grep { !defined $env{$_} } keys %env };
+    return Rts3::Test::Process::run( command => \@command, env => \%env, timeout => 60 );
 }
 
 sub _compile {
