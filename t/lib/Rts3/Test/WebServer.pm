@@ -3,16 +3,18 @@ package Rts3::Test::WebServer;
 use strict;
 use warnings;
 
-use Carp        qw(croak);
-use File::Path  qw(make_path);
-use File::Temp  ();
-use Time::HiRes qw(sleep time);
+use Carp           qw(croak);
+use File::Path     qw(make_path);
+use File::Temp     ();
+use LWP::UserAgent ();
+use Time::HiRes    qw(sleep time);
 
-use Rts3::Test::File              qw(slurp spew);
-use Rts3::Test::Process           ();
-use Rts3::Test::RT                ();
-use Rts3::Test::RT::Web           ();
-use Rts3::Test::WebServer::Apache ();
+use Rts3::Test::File               qw(slurp spew);
+use Rts3::Test::Process            ();
+use Rts3::Test::RT                 ();
+use Rts3::Test::RT::Web            ();
+use Rts3::Test::WebServer::Apache  ();
+use Rts3::Test::WebServer::Clients ();
 
 =head1 NAME
 
@@ -196,11 +198,13 @@ sub start {
     my $rt   = $self->{rt};
     $self->{port} //= $rt->{web_port} //= Rts3::Test::RT::Web->free_port;
     if ( $self->{kind} eq 'starman' ) {
+        my $mask = umask 0;    # it runs as root: let Apache's workers, too, write what it has made
         $self->{web} = $rt->start_web(
             port      => $self->{port},
             workers   => $self->{workers},
             arguments => [ $self->{requests} ? ( '--max-requests' => $self->{requests} ) : () ],
         );
+        umask $mask;
         $self->{pid} = $self->{web}->pid;
         return $self;
     }
@@ -257,6 +261,10 @@ sub _wait_until_ready {
 
 Its port; the parent's process id; its address; what the server wrote to its error log.
 
+=head2 change_option $session, $name, $from, $to
+
+Changes an option of RT's in its web interface, as the page System Configuration does; true if RT says so.
+
 =head2 graceful %change
 
 New workers take over from the old ones, which end what they have begun. %change is what C<start> takes; starman
@@ -274,6 +282,18 @@ sub errors {
     my $self = shift;
     return $self->{web}->errors if $self->{web};
     return join '', map { slurp( $self->_dir . "/$_" ) } qw(err error.log);
+}
+
+sub change_option {
+    my ( $self, $session, $name, $from, $to ) = @_;
+    my $agent = LWP::UserAgent->new( timeout => 90 );
+    my $page  = $agent->post(
+        $self->url . '/Admin/Tools/EditConfig.html',
+        { Update => 'Update', $name => $to, "$name-Current" => $from },
+        Referer => $self->url . '/',
+        Cookie  => Rts3::Test::WebServer::Clients::cookie( $self, $session ),
+    );
+    return $page->decoded_content =~ /\Q$name\E changed from/;
 }
 
 sub graceful {

@@ -29,9 +29,10 @@ Rts3::Test::WebServer::Clients - browsers that fetch files at the same time
 =head2 fetch %options
 
 Fetches count files, file after file in their order and from the first one again, with one child for each session at the same
-time. C<meanwhile> is done once so many answers have come. Returns the answers, hashes with file (its index), code,
-whole (whether it has the very bytes), worker (a process id, see
-L<Rts3::Test::WebServer::Witness>), begin and end (of the monotonic clock), status (a line, for people).
+time. C<server> may also be an array of servers; clients go to them in turn. C<meanwhile> is done once so many answers
+have come. Returns the answers, hashes with server (its index), file (its index), code, whole (whether it has the very
+bytes), worker (a process id, see L<Rts3::Test::WebServer::Witness>), begin and end (of the monotonic clock), status (a
+line, for people).
 
 =cut
 
@@ -67,18 +68,22 @@ sub fetch {
 
 sub _client {
     my ( $args, $number, $progress, $file ) = @_;
-    my $server = $args->{server};
-    my $agent  = LWP::UserAgent->new( timeout => 90 );
+    my @servers = ref $args->{server} eq 'ARRAY' ? @{ $args->{server} } : $args->{server};
+    my $turn_of = $number % @servers;
+    my $server  = $servers[$turn_of];
+    my $agent   = LWP::UserAgent->new( timeout => 90 );
     $agent->default_header( Cookie  => cookie( $server, $args->{sessions}[$number] ) );
     $agent->default_header( Referer => $server->url . '/' );
     my ( @answers, $count );
     my $files = $args->{files};
+
     for ( my $turn = $number; $turn < $args->{count}; $turn += @{ $args->{sessions} } ) {
         my $index    = $turn % @$files;
         my $begin    = clock_gettime(CLOCK_MONOTONIC);
         my $response = $agent->get( $server->url . $files->[$index]{path} );
         push @answers,
             {
+            server => $turn_of,
             file   => $index,
             code   => $response->code,
             whole  => $response->content eq $files->[$index]{content} ? 1 : 0,
