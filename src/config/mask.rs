@@ -21,14 +21,19 @@ impl fmt::Debug for Mask {
 }
 
 impl Mask {
-    /// The secrets among options as given, whether or not they are right, and those of proxies.
+    /// The secrets among options as given, whether or not they are right or in the right place, and
+    /// those of proxies.
     pub(super) fn of(given: &[(&str, &str)], proxies: impl IntoIterator<Item = String>) -> Self {
         let mut mask = Mask::default();
         for (name, value) in given {
             match *name {
                 "SecretAccessKey" | "SessionToken" => mask.add(value),
                 "Proxy" => mask.add_proxy(value),
-                _ => {}
+                _ => {
+                    for text in [name, value].into_iter().filter(|text| looks_secret(text)) {
+                        mask.add(text);
+                    }
+                }
             }
         }
         for proxy in proxies {
@@ -91,7 +96,7 @@ fn without_users(text: &str) -> String {
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let end = part
-            .find(|c: char| c.is_whitespace() || "/'\"".contains(c))
+            .find(|c: char| c.is_whitespace() || "'\"".contains(c))
             .unwrap_or(part.len());
         let (authority, rest) = part.split_at(end);
         shown.push_str("://");
@@ -129,7 +134,7 @@ fn replace(text: &str, mark: &str, length: impl Fn(&str) -> Option<usize>) -> St
 }
 
 /// Whether it looks like one of AWS's secret keys: pasted into the wrong option, most likely.
-pub(super) fn looks_secret(text: &str) -> bool {
+fn looks_secret(text: &str) -> bool {
     let has = |class: fn(&u8) -> bool| text.bytes().any(|c| class(&c));
     text.len() == AWS_SECRET
         && text
@@ -167,7 +172,7 @@ mod tests {
             ("größe", "größe"),
             (
                 "'http://user:pw@proxy' and https://a/@b",
-                "'http://***@proxy' and https://a/@b",
+                "'http://***@proxy' and https://***@b",
             ),
         ] {
             assert_eq!(mask.apply(text), shown);

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::mask::{looks_secret, Mask};
+use super::mask::Mask;
 use super::Mistake;
 use crate::error::{one_line, quoted};
 
@@ -232,12 +232,9 @@ impl<'a> Options<'a> {
         );
     }
 
-    /// `value` for a message; a secret that stands in the wrong place is masked.
+    /// `value` for a message; secrets in it are masked.
     pub(super) fn quoted(&self, value: &str) -> String {
-        match looks_secret(value) {
-            true => "'***'".to_owned(),
-            false => quoted(&self.mask.apply(value)),
-        }
+        quoted(&self.mask.apply(value))
     }
 
     pub(super) fn mistake(&mut self, message: &str, refuses_writing: bool) {
