@@ -29,11 +29,10 @@ impl Mask {
             match *name {
                 "SecretAccessKey" | "SessionToken" => mask.add(value),
                 "Proxy" => mask.add_proxy(value),
-                _ => {
-                    for text in [name, value].into_iter().filter(|text| looks_secret(text)) {
-                        mask.add(text);
-                    }
-                }
+                _ => {}
+            }
+            for text in [name, value].into_iter().filter(|text| looks_secret(text)) {
+                mask.add(text);
             }
         }
         for proxy in proxies {
@@ -100,7 +99,8 @@ fn without_users(text: &str) -> String {
             .unwrap_or(part.len());
         let (authority, rest) = part.split_at(end);
         shown.push_str("://");
-        match authority.rsplit_once('@') {
+        // "[user:password@]" says what is allowed.
+        match authority.rsplit_once('@').filter(|_| !part.starts_with('[')) {
             Some((_, host)) => shown.extend([MASKED, "@", host, rest]),
             None => shown.push_str(part),
         }
@@ -170,6 +170,7 @@ mod tests {
                 "X-Amz-***&ä Signature=x",
             ),
             ("größe", "größe"),
+            ("http://[user:password@]host", "http://[user:password@]host"),
             (
                 "'http://user:pw@proxy' and https://a/@b",
                 "'http://***@proxy' and https://***@b",
