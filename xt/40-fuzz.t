@@ -11,6 +11,7 @@ use File::Copy     qw(copy);
 use File::Path     qw(make_path);
 use File::Temp;
 use FindBin;
+use List::Util qw(min);
 use Test::More;
 
 use lib "$FindBin::Bin/../t/lib";
@@ -23,6 +24,7 @@ my $Corpus   = "$FindBin::Bin/../t/corpus";
 my $Found    = "$Fuzz/target/found";
 my $Platform = 'x86_64-unknown-linux-gnu';
 my $Longest  = 1500;                          # bytes of an input
+my $Kept     = 40;                            # inputs of a target that were found, any of them
 
 # Each set of options keeps a page of memory for good, and a process may have some 65,000 of them.
 my %Most = ( answer => 20_000, raw => 20_000, abi => 3_000 );
@@ -94,10 +96,12 @@ sub minimise {
     my $kept     = File::Temp->newdir;
     my @old      = glob "$Corpus/$target/*";
     copy( $_, $kept ) or die "$_: $!" for grep { !is_found($_) } @old;
-    run( $target, qw(-merge=1 -timeout=60), "-max_len=$Longest", "$kept", "$Corpus/$target", "$Found/$target" );
+    run( $target, qw(-set_cover_merge=1 -timeout=60),
+        "-max_len=$Longest", "$kept", "$Corpus/$target", "$Found/$target" );
     is( $?, 0, "$target: the corpus is minimised" ) or return;
-    unlink grep                                            { is_found($_) } @old;
-    copy( $_, "$Corpus/$target" ) or die "$_: $!" for grep { is_found($_) } glob "$kept/*";
+    unlink grep { is_found($_) } @old;
+    my @new = grep { is_found($_) } glob "$kept/*";
+    copy( $_, "$Corpus/$target" ) or die "$_: $!" for @new[ 0 .. min( $#new, $Kept - 1 ) ];
     return;
 }
 

@@ -72,11 +72,11 @@ fn run(data: &[u8], make: impl Fn(&[u8], Vec<u8>) -> Answer) {
         assert!(start.elapsed() < LONGEST, "{:?}", start.elapsed());
         if let Err(error) = result {
             check_error(&error, &[SECRET, TOKEN]);
-            check_parts(error.message());
+            check_parts(error.message(), data);
         }
         while let Some(message) = store.next_message() {
             check_line(&message.text, &[SECRET, TOKEN]);
-            check_parts(&message.text);
+            check_parts(&message.text, data);
         }
     }
     let url = store.direct_url(&Key::of(CONTENT)).expect("a public link");

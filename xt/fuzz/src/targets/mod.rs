@@ -69,10 +69,15 @@ pub(crate) fn check_line(line: &str, secrets: &[&str]) {
     }
 }
 
-/// Not a part of the secret either: a value must not be cut before it is masked.
-pub(crate) fn check_parts(line: &str) {
+/// Not a part of the secret either: a value must not be cut before it is masked. Unless the input has
+/// that part itself: libFuzzer sees what texts are compared with.
+pub(crate) fn check_parts(line: &str, input: &[u8]) {
     for part in SECRET.as_bytes().windows(12) {
-        let part = String::from_utf8_lossy(part);
-        assert!(!line.contains(&*part), "a part of the secret is shown: {line:?}");
+        let text = String::from_utf8_lossy(part);
+        let given = input.windows(part.len()).any(|window| window == part);
+        assert!(
+            given || !line.contains(&*text),
+            "a part of the secret is shown: {line:?}"
+        );
     }
 }

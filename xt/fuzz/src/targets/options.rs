@@ -58,12 +58,12 @@ pub fn options(data: &[u8]) {
                     check_error(&error, &secrets);
                 }
             }
-            check_config(&config, &secrets);
+            check_config(&config, &secrets, data);
         }
     }
 }
 
-fn check_config(config: &Config, secrets: &[&str]) {
+fn check_config(config: &Config, secrets: &[&str], data: &[u8]) {
     assert!(config.retries <= 20 && config.deadline.as_secs() <= 3600);
     assert!(!config.connect_timeout.is_zero() && !config.read_timeout.is_zero());
     let key = Key::of(b"");
@@ -87,7 +87,7 @@ fn check_config(config: &Config, secrets: &[&str]) {
     }
     // A secret that is also a name, or a part of one, is shown as that name.
     if secrets.contains(&SECRET) && !shown_on_purpose(config) {
-        check_parts(&format!("{config:?}"));
+        check_parts(&format!("{config:?}"), data);
     }
 }
 
