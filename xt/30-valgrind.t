@@ -10,7 +10,7 @@ use Test::More;
 
 use lib "$FindBin::Bin/../t/lib";
 use Rts3::Test::C     qw(build_program);
-use Rts3::Test::File  qw(slurp);
+use Rts3::Test::File  qw(slurp spew);
 use Rts3::Test::Needs qw(needs needs_library needs_s3);
 use Rts3::Test::Process;
 
@@ -23,7 +23,8 @@ my $abi = build_program( 'abi', $dir );
 
 # Perl frees little when it ends; this makes it do so
 local $ENV{PERL_DESTRUCT_LEVEL} = 2;
-my $PROGRAM = do { local $/ = undef; readline DATA };
+my $program = "$dir/program.pl";
+spew( $program, do { local $/ = undef; readline DATA } );
 
 for my $case ( [ http => $s3->http, '' ], [ https => $s3->https, $s3->ca ] ) {
     my ( $scheme, $host, $ca ) = @{$case};
@@ -38,7 +39,7 @@ for my $case ( [ http => $s3->http, '' ], [ https => $s3->https, $s3->ca ] ) {
         { operation => 'GetObject', nth => [4], do => { length => 'chunked' } },
         { operation => 'GetObject', nth => [6], do => { flip   => { at => 'body', offset => 5 } } },
     );
-    my $run = under_valgrind( "$scheme: Perl", $^X, @libs, '-e', $PROGRAM, $host, $ca, "perl-$scheme", @keys );
+    my $run = under_valgrind( "$scheme: Perl", $^X, @libs, $program, $host, $ca, "perl-$scheme", @keys );
     like( $run->{out}, qr/^done$/m, "$scheme: Perl: ran to its end" ) or diag $run->{err};
     $s3->faults;
     $run = under_valgrind( "$scheme: C", $abi, $host, $ca, "c-$scheme", @keys );
@@ -63,7 +64,7 @@ sub under_valgrind {
     my $run = Rts3::Test::Process::run( command => [ $valgrind, @options, @command ], env => {%ENV}, timeout => 600 );
     is( $run->{exit}, 0, "$name: exit status" ) or diag $run->{err};
     my $text    = join "\n", map { slurp($_) } glob "$log.*";
-    my @reports = grep {/^\s*(?:at|by) 0x/m} split /^==\d+== *\n/m, $text;
+    my @reports = grep {/^==\d+==\s+(?:at|by) 0x/m} split /^==\d+== *\n/m, $text;
     my @ours    = grep {/librts3|\Q$abi\E/} @reports;
     is_deeply( \@ours, [], "$name: no error, and nothing lost, in the library" );
     note "$name: " . ( @reports - @ours ) . ' reports of others';
