@@ -83,6 +83,7 @@ sub rt_options {
     $more{config} = ( $more{config} // '' ) . <<"END";
 Set(\$ExternalStorageCutoffSize, 100);
 Set(\$MaxInlineBody, 0);
+\$RT::MasonDataDir .= '-apache' if \$INC{'Plack/Handler/Apache2.pm'};    # its workers are no root, as starman's are
 {
     my \$meta  = RT->Config->Meta('ExternalStorage');
     my \$check = \$meta->{PostLoadCheck};
@@ -198,13 +199,11 @@ sub start {
     my $rt   = $self->{rt};
     $self->{port} //= $rt->{web_port} //= Rts3::Test::RT::Web->free_port;
     if ( $self->{kind} eq 'starman' ) {
-        my $mask = umask 0;    # it runs as root: let Apache's workers, too, write what it has made
         $self->{web} = $rt->start_web(
             port      => $self->{port},
             workers   => $self->{workers},
             arguments => [ $self->{requests} ? ( '--max-requests' => $self->{requests} ) : () ],
         );
-        umask $mask;
         $self->{pid} = $self->{web}->pid;
         return $self;
     }
