@@ -110,7 +110,7 @@ sub serves {
         'across a graceful restart, with workers replaced',
         server    => $server,
         count     => $count,
-        meanwhile => [ $count / 3 => $restart ]
+        meanwhile => [ int( $count / 3 ) => $restart ]
     );
     my %new;
     $new{ $_->{worker} }++ for grep { !$old{ $_->{worker} } } @answers;

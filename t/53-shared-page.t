@@ -175,7 +175,7 @@ sub pays_no_more {
         my $trials = transitions( 'is still down', $server ) - $trials[$server];
         my @took   = sort { $a <=> $b } map { $_->{end} - $_->{begin} } grep { $_->{server} == $server } @got;
         is( transitions( 'is down', $server ), 1, "$kinds[$server]: ... for eight workers one line in the log" );
-        cmp_ok( $trials,      '<=', 1,                                            '... one trial at most' );
+        cmp_ok( $trials,      '<=', 3, '... few trials: after 5 s, 10 s, 20 s' );
         cmp_ok( $lost->{sum}, '<', $trials * ( CONNECT + 0.5 ) + AT_ONCE * @took, '... and nobody waits but for it' );
         note sprintf '%d calls: %.3f s, the longest %.3f s; half of the answers within %.2f s', $lost->{calls},
             $lost->{sum}, $lost->{longest}, $took[ @took / 2 ];
