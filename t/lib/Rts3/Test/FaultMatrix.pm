@@ -12,7 +12,7 @@ use JSON::PP ();
 use Rts3::Test::FaultMatrix::Answers;
 use Rts3::Test::FaultMatrix::Breaks;
 use Rts3::Test::FaultMatrix::Cell    qw(content run_cells);
-use Rts3::Test::FaultMatrix::Outcome qw(word wrongs);
+use Rts3::Test::FaultMatrix::Outcome qw(takes word wrongs);
 use Rts3::Test::FaultMatrix::Reach;
 use Rts3::Test::File  qw(spew);
 use Rts3::Test::Needs qw(needs needs_library needs_s3);
@@ -234,6 +234,8 @@ sub run {
         push @cells, grep {defined} @{ $fault->{cells} };
     }
 
+    $_->{takes} = takes($_) for @cells;
+
     # Those that wait go beside those that work
     my $half = int( @cells / 2 );
     $self->_carry_out(
@@ -243,7 +245,7 @@ sub run {
         } 0 .. $half
     );
     for my $time ( 2 .. 4 ) {
-        my @odd = grep { word($_) ne $_->{expect} || wrongs($_) } @cells;
+        my @odd = grep { word($_) ne $_->{expect} || wrongs($_) || takes($_) ne $_->{takes} } @cells;
         $self->_carry_out( 5 - $time, $time, @odd ) if @odd <= MOST_AGAIN;
     }
     return;

@@ -40,7 +40,7 @@ sub faults {
             host   => $host,
             says   => $says,
             loose  => 1,
-            waits  => !!( $word =~ /^timeout/ ),
+            waits  => !!( $host =~ /^https/ || $word =~ /^timeout/ ),
             expect => $expect
         }
     } @tls, @ways;
