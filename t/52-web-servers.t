@@ -56,6 +56,7 @@ sub serves {
     my $begin    = clock_gettime(CLOCK_MONOTONIC);
 
     Rts3::Test::WebServer->forget($rt);
+    $rt->clear_log;
     $s3->clear_log;
     my %server = ( rt => $rt, kind => $kind, workers => $forks ? CLIENTS : 3 );
     my $server = Rts3::Test::WebServer->start(%server);
