@@ -16,8 +16,8 @@ pub const LONGEST_NAME: usize = 64;
 #[derive(Debug)]
 pub struct Page {
     made: Instant,
-    /// Whether the server has ever answered.
-    pub answered: AtomicBool,
+    /// When the server answered last, 0 if never.
+    pub answered: AtomicU64,
     /// Until when the server is not asked; 0: the breaker is closed.
     pub open_until: AtomicU64,
     /// How long the breaker was opened last, in milliseconds.
@@ -48,7 +48,7 @@ impl Page {
     fn new() -> Self {
         Page {
             made: Instant::now(),
-            answered: AtomicBool::default(),
+            answered: AtomicU64::default(),
             open_until: AtomicU64::default(),
             open_for: AtomicU64::default(),
             open_since: AtomicU64::default(),

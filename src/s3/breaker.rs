@@ -51,7 +51,13 @@ impl Breaker {
 
     /// Whether the server has answered any worker before.
     pub(super) fn has_ever_answered(&self) -> bool {
-        self.page.answered.load(Relaxed)
+        self.page.answered.load(Relaxed) != 0
+    }
+
+    /// Whether it has answered some worker just now: within this time.
+    pub(super) fn has_answered_within(&self, time: Duration) -> bool {
+        let answered = self.page.answered.load(Relaxed);
+        answered != 0 && self.page.now().saturating_sub(answered) < milliseconds(time)
     }
 
     /// Whether it is the 5xx of several objects that opened it.
@@ -95,8 +101,10 @@ impl Breaker {
         for (word, wanted) in [(&page.silent, 0), (&page.failing[0], 0), (&page.failing[1], 0)] {
             store_changed(word, wanted);
         }
-        if !page.answered.load(Relaxed) {
-            page.answered.store(true, Relaxed);
+        // To the tenth of a second, for the same reason.
+        let now = page.now();
+        if now.saturating_sub(page.answered.load(Relaxed)) > 100 || !self.has_ever_answered() {
+            page.answered.store(now, Relaxed);
         }
         if page.open_until.load(Relaxed) != 0 && page.open_until.swap(0, Relaxed) != 0 {
             let open = page.now().saturating_sub(page.open_since.load(Relaxed));

@@ -98,6 +98,10 @@ impl Connections {
                 return Ok(live);
             }
         }
+        if address.https {
+            // Reading the system's authorities takes long on a busy machine, and is not the server's fault.
+            self.tls()?;
+        }
         let connecting = async {
             let stream = self.connect(address).await?;
             conn::Builder::new()

@@ -119,11 +119,15 @@ impl Session {
     async fn judge(&self, operation: &Operation<'_>, failure: &Failure) -> bool {
         match failure.contact {
             Contact::None => false,
-            Contact::Unreachable => {
+            // A connection that took too long, while others are being answered, is a busy machine's.
+            Contact::Unreachable
+                if failure.code != Code::Timeout
+                    || !self.breaker.has_answered_within(self.config.connect_timeout) =>
+            {
                 self.breaker.open(&failure.text);
                 true
             }
-            Contact::Silent => {
+            Contact::Unreachable | Contact::Silent => {
                 self.breaker.silent(operation.key, &failure.text)
                     || self.second_opinion(operation, failure).await
             }

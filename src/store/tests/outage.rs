@@ -158,7 +158,7 @@ fn tools_wait_for_recovery_within_their_deadline() {
 #[test]
 fn the_call_that_finds_an_outage_waits_too() {
     let (address, store) = dead(&[("Retries", "0"), ("ConnectTimeout", "1")]);
-    store.page.answered.store(true, Relaxed);
+    store.page.answered.store(1, Relaxed);
     let revived = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(1));
         revive(&address);
@@ -172,10 +172,12 @@ fn the_call_that_finds_an_outage_waits_too() {
 #[test]
 fn who_waited_waits_on_while_the_server_fails() {
     let (address, store) = dead(&[("Retries", "0"), ("ConnectTimeout", "1")]);
-    store.page.answered.store(true, Relaxed);
+    store.page.answered.store(1, Relaxed);
     let start = Instant::now();
     std::thread::spawn(move || {
         use std::io::{Read, Write};
+        // The first attempt is refused.
+        std::thread::sleep(Duration::from_secs(1));
         let listener = TcpListener::bind(address).unwrap();
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();

@@ -9,24 +9,35 @@ use POSIX  ();
 my %NUMBER;
 @NUMBER{ split ' ', $Config::Config{sig_name} } = split ' ', $Config::Config{sig_num};
 
-# Blocks the signals that Perl has handlers for, until Release is called with what this returns
+# Blocks the signals that Perl has handlers for, until Release is called with what this returns. A handler may die at any
+# moment in here, or before Release: whatever unwinds then restores the mask, which is why it is known before it is changed.
 sub Hold {
+    my ($class) = @_;
     my @handled = grep { $NUMBER{$_} && _IsHandled( $SIG{$_} ) } keys %SIG;
     return undef if !@handled;
-    my $before = POSIX::SigSet->new;
-    POSIX::sigprocmask( POSIX::SIG_BLOCK(), POSIX::SigSet->new( @NUMBER{@handled} ), $before );
-    return $before;
+    my $signals = POSIX::SigSet->new( @NUMBER{@handled} );
+    my $before  = POSIX::SigSet->new;
+    POSIX::sigprocmask( POSIX::SIG_BLOCK(), POSIX::SigSet->new, $before );
+    my $held = bless { before => $before }, $class;
+    POSIX::sigprocmask( POSIX::SIG_BLOCK(), $signals );
+    return $held;
+}
+
+sub Release {
+    my ( $class, $held ) = @_;
+    POSIX::sigprocmask( POSIX::SIG_SETMASK(), $held->{before} ) if $held;
+    return;
+}
+
+sub DESTROY {
+    my ($self) = @_;
+    POSIX::sigprocmask( POSIX::SIG_SETMASK(), $self->{before} );
+    return;
 }
 
 sub _IsHandled {
     my ($handler) = @_;
     return defined $handler && ( ref $handler || $handler !~ /\A(?:|DEFAULT|IGNORE)\z/ );
-}
-
-sub Release {
-    my ( $class, $before ) = @_;
-    POSIX::sigprocmask( POSIX::SIG_SETMASK(), $before ) if $before;
-    return;
 }
 
 1;
