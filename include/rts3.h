@@ -70,11 +70,6 @@
 #include <stdint.h>
 
 /**
- * The longest name that a [`Names`] takes, in bytes.
- */
-#define LONGEST_NAME 64
-
-/**
  * What came of a call. Numbers are never reused.
  */
 enum rts3_status

@@ -86,6 +86,16 @@ impl<T: Sync> Default for PerProcess<T> {
     }
 }
 
+/// Whether so many descriptors can be opened. Where not, others would fail in worse ways: tokio panics,
+/// OpenSSL goes on without the system's authorities, and a look-up finds no name.
+///
+/// # Errors
+/// What the system says, such as "Too many open files".
+pub fn check_descriptors(count: usize) -> io::Result<()> {
+    let opened: io::Result<Vec<_>> = (0..count).map(|_| std::fs::File::open("/dev/null")).collect();
+    opened.map(drop)
+}
+
 /// Starts a thread that no signal is delivered to.
 ///
 /// On a threaded Perl a handled signal that reaches a thread which Perl did not make kills the

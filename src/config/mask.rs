@@ -80,6 +80,10 @@ impl Mask {
         let text = self.0.iter().fold(text.to_owned(), |text, secret| {
             replace(&text, secret, |_| Some(secret.len()))
         });
+        let text = self
+            .0
+            .iter()
+            .fold(text, |text, secret| without_beginning(&text, secret));
         let text = without_users(&text);
         let text = replace(&text, "aws4-hmac-sha256 credential=", |_| Some(usize::MAX));
         replace(&text, "signature=", |rest| {
@@ -87,6 +91,23 @@ impl Mask {
             (digits >= 16).then_some("signature=".len() + digits)
         })
     }
+}
+
+/// A value that is cut, which ends with `…`, may hold the beginning of a secret.
+fn without_beginning(text: &str, secret: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let mut shown = text.to_owned();
+    for (end, _) in lower.rmatch_indices('…') {
+        let begins = |length: &usize| {
+            secret
+                .get(..*length)
+                .is_some_and(|part| lower[..end].ends_with(part))
+        };
+        if let Some(length) = (4..secret.len()).rev().find(begins) {
+            shown.replace_range(end - length..end, MASKED);
+        }
+    }
+    shown
 }
 
 /// User and password of every URL masked.
@@ -170,6 +191,7 @@ mod tests {
                 "X-Amz-***&ä Signature=x",
             ),
             ("größe", "größe"),
+            ("'x top/sec…' and 'top/s…'", "'x ***…' and '***…'"),
             ("http://[user:password@]host", "http://[user:password@]host"),
             (
                 "'http://user:pw@proxy' and https://a/@b",

@@ -28,9 +28,12 @@ use super::session::seconds;
 use super::stream::{Socket, Stream};
 use crate::config::{Address, Config, Mask, Proxy};
 use crate::error::Code;
+use crate::process::check_descriptors;
 
 /// S3 closes idle connections after about 20 s.
 const KEEP_IDLE: Duration = Duration::from_secs(12);
+/// What a new connection takes: its socket, and files that are read meanwhile.
+const SPARE_DESCRIPTORS: usize = 4;
 /// Bytes that may wait in the kernel to be sent.
 #[cfg(target_os = "linux")]
 const MOST_UNSENT: u32 = 128 * 1024;
@@ -97,6 +100,14 @@ impl Connections {
                 self.progress.enter(Stage::Waiting);
                 return Ok(live);
             }
+        }
+        if let Err(error) = check_descriptors(SPARE_DESCRIPTORS) {
+            // It says nothing about the server.
+            self.progress.enter(Stage::Begun);
+            return Err(network(format!(
+                "no connection to {}: {error}",
+                address.authority
+            )));
         }
         if address.https {
             // Reading the system's authorities takes long on a busy machine, and is not the server's fault.

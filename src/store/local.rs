@@ -10,9 +10,11 @@ use tokio::runtime::{Builder, Runtime};
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
 use crate::log::Log;
-use crate::process::{section, Page};
+use crate::process::{check_descriptors, section, Page};
 use crate::s3::{Budget, Client, Learned};
 
+/// What an event loop opens.
+const RUNTIME_DESCRIPTORS: usize = 6;
 const TURN_PAUSE: Duration = Duration::from_millis(2);
 
 /// Lives in one process, and is forgotten after a fork.
@@ -74,6 +76,8 @@ impl Local {
 
     /// The runtime belongs to the calling thread: between two calls nothing runs.
     fn engine(&self, config: &Arc<Config>) -> Result<Engine> {
+        check_descriptors(RUNTIME_DESCRIPTORS)
+            .map_err(|error| Error::new(Code::Network, format!("no event loop: {error}")))?;
         let runtime = Builder::new_current_thread().enable_io().enable_time().build();
         let runtime =
             runtime.map_err(|error| Error::new(Code::Internal, format!("no event loop: {error}")))?;
