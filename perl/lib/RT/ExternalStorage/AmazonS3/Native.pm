@@ -81,7 +81,6 @@ sub _attach {
         require FFI::Platypus;
         FFI::Platypus->VERSION(PLATYPUS);
         require FFI::Platypus::Buffer;
-        require FFI::Platypus::Memory;
         1;
     }
         or return 'cannot load the rts3 library: the Perl module FFI::Platypus '
@@ -215,6 +214,7 @@ sub _reserve {
     local $SIG{__WARN__} = sub { };
     return eval {
         if ( $size >= LARGE ) {
+            require FFI::Platypus::Memory;    # slow to load, and seldom needed
             my $probe = FFI::Platypus::Memory::malloc( $size + 2 ) or return;
             FFI::Platypus::Memory::free($probe);
         }
