@@ -5,6 +5,7 @@ mod learned;
 mod options;
 mod outage;
 mod resume;
+mod slow;
 mod trouble;
 
 use super::*;
