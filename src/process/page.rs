@@ -12,7 +12,7 @@ pub const LONGEST_NAME: usize = 64;
 ///
 /// It holds atomics and no pointers, so that it means the same in every process. No field is a lock:
 /// a worker that is killed while it writes leaves nothing that another one waits for. Moments are
-/// milliseconds since [`Page::made`], plus 1, so that 0 is free to mean "none".
+/// milliseconds since the page was made, plus 1, so that 0 is free to mean "none".
 #[derive(Debug)]
 pub struct Page {
     made: Instant,
