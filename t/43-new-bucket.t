@@ -19,6 +19,7 @@ my %storage = (
     AccessKeyId     => $s3->access_key,
     SecretAccessKey => $s3->secret_key,
     Retries         => 0,
+    Deadline        => 3,
 );
 my $rt     = needs_rt( storage => {%storage} );
 my $ticket = $rt->create_ticket( attachments => [ { name => 'a.bin', content => "first\0" x 10 } ] );

@@ -6,6 +6,7 @@ use warnings;
 use Encode ();
 use FindBin;
 use Test::More;
+use Time::HiRes qw(sleep);
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Demo::Files;
@@ -27,6 +28,7 @@ my $rt     = Rts3::Test::RT->new(
         AccessKeyId     => $s3->access_key,
         SecretAccessKey => $s3->secret_key,
         Retries         => 0,
+        Deadline        => 3,
     },
 );
 my $script = 'rt-externalize-attachments-4';
@@ -148,9 +150,20 @@ sub look {
     return;
 }
 
+# A server that was down is asked again after some seconds
+sub wait_for {
+    my ($path) = @_;
+    for ( 1 .. 40 ) {
+        return if $web->get($path)->code == 200;
+        sleep 0.5;
+    }
+    return;
+}
+
 $s3->stop;
 look( 'server down', 503 );
 $s3->restart;
+wait_for( $url{attachment} );
 ok( $web->get( $url{attachment} )->content eq $pdf->{content}, 'the server is back: the file again' );
 rename $s3->root . '/att/' . $_, $s3->root . '/' . $_ or die "$_: $!" for @objects;
 look( 'objects gone', 404 );

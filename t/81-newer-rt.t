@@ -7,6 +7,7 @@ use warnings;
 use File::Path qw(make_path);
 use FindBin;
 use Test::More;
+use Time::HiRes qw(sleep);
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::File  qw(slurp spew);
@@ -85,8 +86,19 @@ for my $query ( '', '?before=1' ) {
     is( join( '; ', $answer->header('Cache-Control') ), 'max-age=86400, private', '... may be kept for a day' );
 }
 my ($key) = grep { $s3->content( 'att', $_ ) eq $bytes } $s3->objects('att');
+
+# A server that was down is asked again after some seconds
+sub wait_for {
+    my ($path) = @_;
+    for ( 1 .. 40 ) {
+        return if $web->get($path)->code == 200;
+        sleep 0.5;
+    }
+    return;
+}
+
 my %trouble = (
-    'server down' => [ 503, sub { $s3->stop }, sub { $s3->restart } ],
+    'server down' => [ 503, sub { $s3->stop }, sub { $s3->restart; wait_for($path) } ],
     'object gone' => [
         404,
         sub { rename $s3->object_path( 'att', $key ), $s3->root . '/away' or die $! },
