@@ -1,6 +1,7 @@
 //! The error type of the whole library and its codes.
 
 use std::fmt;
+use std::time::Duration;
 
 /// What kind of trouble an [`Error`] is.
 ///
@@ -130,6 +131,12 @@ pub(crate) fn quoted(text: &str) -> String {
         shown.push('…');
     }
     format!("'{shown}'")
+}
+
+/// `time` for a message: `15 s`, `2.5 s`.
+pub(crate) fn seconds(time: Duration) -> String {
+    let tenths = (time.as_secs_f64() * 10.0).round() / 10.0;
+    format!("{tenths} s")
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 use std::{io, ptr};
 
-/// The longest name that a [`Names`] takes, in bytes.
-pub const LONGEST_NAME: usize = 64;
+/// The longest name that [`Names`] take, in bytes.
+const LONGEST_NAME: usize = 64;
 
 /// What is known of one server and one bucket. Everything is zero at first: nothing is known.
 ///

@@ -97,17 +97,16 @@ impl Breaker {
     /// The server has answered.
     pub(super) fn heard(&self) {
         let page = self.page;
-        // Mostly there is nothing to change: workers need not take the line from each other.
-        for (word, wanted) in [(&page.silent, 0), (&page.failing[0], 0), (&page.failing[1], 0)] {
-            store_changed(word, wanted);
+        for word in [&page.silent, &page.failing[0], &page.failing[1]] {
+            clear(word);
         }
-        // To the tenth of a second, for the same reason.
+        // To the tenth of a second: not every answer has to be written down.
         let now = page.now();
-        if now.saturating_sub(page.answered.load(Relaxed)) > 100 || !self.has_ever_answered() {
+        if !self.has_answered_within(Duration::from_millis(100)) {
             page.answered.store(now, Relaxed);
         }
-        if page.open_until.load(Relaxed) != 0 && page.open_until.swap(0, Relaxed) != 0 {
-            let open = page.now().saturating_sub(page.open_since.load(Relaxed));
+        if self.is_open() && page.open_until.swap(0, Relaxed) != 0 {
+            let open = now.saturating_sub(page.open_since.load(Relaxed));
             page.open_for.store(0, Relaxed);
             page.trial_until.store(0, Relaxed);
             self.log.tell(
@@ -132,20 +131,17 @@ impl Breaker {
     pub(super) fn failing(&self, key: Option<&Key>, why: &str) -> bool {
         let page = self.page;
         let key = fingerprint(key);
-        store_changed(&page.silent, 0);
+        clear(&page.silent);
         let [first, second] = [0, 1].map(|index| page.failing[index].load(Relaxed));
-        if self.is_open() && second != 0 {
-            return self.open(why);
+        let is_known = first == key || second == key;
+        let down = second != 0 && (self.is_open() || !is_known);
+        if down {
+            self.open(why);
+        } else if !is_known {
+            let place = usize::from(first != 0);
+            page.failing[place].store(key, Relaxed);
         }
-        if first == key || second == key {
-            return false;
-        }
-        match (first, second) {
-            (0, _) => page.failing[0].store(key, Relaxed),
-            (_, 0) => page.failing[1].store(key, Relaxed),
-            _ => return self.open(why),
-        }
-        false
+        down
     }
 
     /// Why the server is not asked.
@@ -161,13 +157,13 @@ impl Breaker {
         }
     }
 
-    /// Opens it, or opens it for longer where its time was over. True, always.
-    pub(super) fn open(&self, why: &str) -> bool {
+    /// Opens it, or opens it for longer where its time was over.
+    pub(super) fn open(&self, why: &str) {
         let page = self.page;
         why.clone_into(&mut self.reason.lock().unwrap_or_else(PoisonError::into_inner));
         let seen = page.open_until.load(Relaxed);
         if !page.until(seen).is_zero() {
-            return true;
+            return;
         }
         let length = match page.open_for.load(Relaxed) {
             0 => OPEN,
@@ -192,13 +188,13 @@ impl Breaker {
             );
             self.log.tell(Level::Warning, text);
         }
-        true
     }
 }
 
-fn store_changed(word: &AtomicU64, wanted: u64) {
-    if word.load(Relaxed) != wanted {
-        word.store(wanted, Relaxed);
+/// Mostly there is nothing to change: workers need not take the memory's line from each other.
+fn clear(word: &AtomicU64) {
+    if word.load(Relaxed) != 0 {
+        word.store(0, Relaxed);
     }
 }
 

@@ -24,10 +24,9 @@ use super::outcome::{Failure, Retry};
 use super::progress::{Progress, Stage};
 use super::proxy;
 use super::resolve::Resolver;
-use super::session::seconds;
 use super::stream::{Socket, Stream};
 use crate::config::{Address, Config, Mask, Proxy};
-use crate::error::Code;
+use crate::error::{seconds, Code};
 use crate::process::check_descriptors;
 
 /// S3 closes idle connections after about 20 s.

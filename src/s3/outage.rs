@@ -8,9 +8,9 @@ use rusoto_s3::{GetObjectRequest, S3Client, S3};
 use super::breaker::Admission;
 use super::outcome::{Contact, Failure, Retry};
 use super::retry::{self, Budget, GivenUp};
-use super::session::{seconds, Operation, Session};
+use super::session::{Operation, Session};
 use super::wire::Exchange;
-use crate::error::Code;
+use crate::error::{seconds, Code};
 use crate::key::Key;
 
 /// How often a call that waits looks whether another worker has found the server back.
@@ -92,27 +92,19 @@ impl Session {
         let left = operation.budget.left();
         let key = operation.key.filter(|_| self.breaker.is_open_for_failing());
         let failure = match self.ask(operation.budget, key, limit.min(left)).await {
-            Ok(()) => {
+            Err(failure) if failure.contact != Contact::Answered || is_failing(&failure) => failure,
+            _ => {
                 self.breaker.heard();
                 return true;
             }
-            Err(failure) => failure,
         };
-        match failure.contact {
-            Contact::Answered if !is_failing(&failure) => {
-                self.breaker.heard();
-                true
-            }
+        if left < limit {
             // It had no fair chance.
-            _ if left < limit => {
-                self.breaker.end_trial();
-                false
-            }
-            _ => {
-                self.breaker.open(&failure.text);
-                false
-            }
+            self.breaker.end_trial();
+        } else {
+            self.breaker.open(&failure.text);
         }
+        false
     }
 
     /// What a failure says about the server; true if it is down.

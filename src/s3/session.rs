@@ -15,7 +15,7 @@ use super::progress::{Stage, StallLimits};
 use super::retry::{Budget, GivenUp};
 use super::wire::{Answered, Exchange, Wire};
 use crate::config::Config;
-use crate::error::{Code, Error};
+use crate::error::{seconds, Code, Error};
 use crate::key::Key;
 
 /// Everything that outlives one operation.
@@ -66,7 +66,7 @@ impl Session {
         let budget = operation.budget;
         let left = budget.left();
         if left.is_zero() {
-            return Err(Failure::new(Code::Timeout, Retry::Never, "the Deadline is over"));
+            return Err(too_late());
         }
         let endpoint = self.learned.endpoint(&self.config);
         let exchange = Arc::new(Exchange {
@@ -102,9 +102,7 @@ impl Session {
         let result = match select(work, select(stalled, over)).await {
             Either::Left((result, _)) => result,
             Either::Right((Either::Left((limit, _)), _)) => Err(stall(limit)),
-            Either::Right((Either::Right(_), _)) => {
-                Err(Failure::new(Code::Timeout, Retry::Never, "the Deadline is over"))
-            }
+            Either::Right((Either::Right(_), _)) => Err(too_late()),
         };
         let skewed = match &result {
             Err(failure) => is_skewed(&exchange, failure),
@@ -240,8 +238,6 @@ fn stall(limit: Duration) -> Failure {
     Failure::new(Code::Timeout, Retry::Backoff, text)
 }
 
-/// `time` for a message: `15 s`, `2.5 s`.
-pub(super) fn seconds(time: Duration) -> String {
-    let tenths = (time.as_secs_f64() * 10.0).round() / 10.0;
-    format!("{tenths} s")
+fn too_late() -> Failure {
+    Failure::new(Code::Timeout, Retry::Never, "the Deadline is over")
 }

@@ -347,7 +347,7 @@ fn threads_take_turns() {
     assert!(server.state().requests.iter().all(|seen| seen.connection == 0));
 }
 
-/// rusoto's reader of documents never ends where XML is not well-formed.
+/// The reader behind it never ends where XML is not well-formed.
 #[test]
 fn a_success_with_anything_but_xml_ends() {
     for body in [
