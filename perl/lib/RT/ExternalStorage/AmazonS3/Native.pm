@@ -179,10 +179,8 @@ sub store {
     my $type    = _optional( content_type => \%args, \$error );
     return _failed($error) if $error;
 
-    my $held   = SIGNALS->Hold;
-    my $status = _rts3_store( $call->{handle}, $call->{key}, $$content, length $$content,
+    my $status = _quietly( \&_rts3_store, $call->{handle}, $call->{key}, $$content, length $$content,
         $type, $call->{deadline}, \my $failure );
-    SIGNALS->Release($held);
     return $status ? _refused( $status, $failure ) : $call->{key};
 }
 
@@ -196,10 +194,9 @@ sub get {
     my $room    = 0;
     my $reserve = FFI::Platypus->closure( sub { return _reserve( \$content, \$room, $_[1] ) } );
     my ( $data, $size, $failure ) = ( undef, 0, undef );
-    my $held = SIGNALS->Hold;
     my $status =
-        _rts3_get( $call->{handle}, $call->{key}, $call->{deadline}, $reserve, undef, \$data, \$size, \$failure );
-    SIGNALS->Release($held);
+        _quietly( \&_rts3_get, $call->{handle}, $call->{key}, $call->{deadline}, $reserve, undef, \$data, \$size,
+        \$failure );
     return _refused( $status, $failure ) if $status;
     FFI::Platypus::Buffer::set_used_length( $content, $size );
     return $content;
@@ -229,9 +226,7 @@ sub delete {
     my ( $self, $key, %args ) = @_;
     my ( $call, $error ) = $self->_keyed( $key, \%args );
     return _failed($error) if !$call;
-    my $held   = SIGNALS->Hold;
-    my $status = _rts3_delete( $call->{handle}, $call->{key}, $call->{deadline}, \my $failure );
-    SIGNALS->Release($held);
+    my $status = _quietly( \&_rts3_delete, $call->{handle}, $call->{key}, $call->{deadline}, \my $failure );
     return $status ? _refused( $status, $failure ) : $call->{key};
 }
 
@@ -240,9 +235,8 @@ sub head {
     my ( $call, $error ) = $self->_keyed( $key, \%args );
     return _failed($error) if !$call;
     my ( $size, $checksum, $failure ) = ( 0, undef, undef );
-    my $held   = SIGNALS->Hold;
-    my $status = _rts3_head( $call->{handle}, $call->{key}, $call->{deadline}, \$size, \$checksum, \$failure );
-    SIGNALS->Release($held);
+    my $status =
+        _quietly( \&_rts3_head, $call->{handle}, $call->{key}, $call->{deadline}, \$size, \$checksum, \$failure );
     return _refused( $status, $failure ) if $status;
     return { size => $size == ~0 ? undef : $size, checksum => _take($checksum) };
 }
@@ -251,9 +245,7 @@ sub create_bucket {
     my ( $self, %args )  = @_;
     my ( $call, $error ) = $self->_ready( \%args );
     return _failed($error) if !$call;
-    my $held   = SIGNALS->Hold;
-    my $status = _rts3_create_bucket( $call->{handle}, $call->{deadline}, \my $failure );
-    SIGNALS->Release($held);
+    my $status = _quietly( \&_rts3_create_bucket, $call->{handle}, $call->{deadline}, \my $failure );
     return $status ? _refused( $status, $failure ) : 1;
 }
 
@@ -262,9 +254,7 @@ sub probe {
     my ( $call, $error ) = $self->_ready( \%args );
     return _failed($error) if !$call;
     my ( $source, $failure );
-    my $held   = SIGNALS->Hold;
-    my $status = _rts3_probe( $call->{handle}, $call->{deadline}, \$source, \$failure );
-    SIGNALS->Release($held);
+    my $status = _quietly( \&_rts3_probe, $call->{handle}, $call->{deadline}, \$source, \$failure );
     return $status ? _refused( $status, $failure ) : _take($source) // '';
 }
 
@@ -324,6 +314,16 @@ sub _ready {
     return ( undef, ERROR->new( argument => 'this handle is closed' ) ) if !$self->{handle};
     my $deadline = milliseconds( $args->{deadline}, \my $error );
     return defined $deadline ? { handle => $self->{handle}, deadline => $deadline } : ( undef, $error );
+}
+
+# Calls a function of the library that uses the network, with no signal handler in the middle; the arguments stay where
+# they are
+sub _quietly {
+    my $function = shift;
+    my $held     = SIGNALS->Hold;
+    my $status   = $function->(@_);
+    SIGNALS->Release($held);
+    return $status;
 }
 
 sub _keyed {
