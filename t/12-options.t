@@ -25,11 +25,9 @@ $s3->make_bucket('files');
 sub native {
     my (%options) = @_;
     my ( $native, $error ) = RT::ExternalStorage::AmazonS3::Native->open(
-        Bucket          => 'files',
-        Host            => $s3->http,
-        AccessKeyId     => $s3->access_key,
-        SecretAccessKey => $s3->secret_key,
-        SessionToken    => $s3->session_token,
+        Bucket => 'files',
+        $s3->options,
+        SessionToken => $s3->session_token,
         %options
     );
     return $native || BAIL_OUT("$error");

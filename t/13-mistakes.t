@@ -20,10 +20,8 @@ my $s3    = Rts3::Test::S3Server->start;
 my $there = 'stored before the mistake was made';
 my $key   = sha256_hex($there);
 my %good  = (
-    Bucket          => 'files',
-    Host            => $s3->http,
-    AccessKeyId     => $s3->access_key,
-    SecretAccessKey => $s3->secret_key,
+    Bucket => 'files',
+    $s3->options,
 );
 $s3->make_bucket('files');
 my ($native) = $class->open(%good);

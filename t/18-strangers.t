@@ -15,7 +15,7 @@ use Rts3::Test::Needs qw(needs_library needs_rt needs_s3);
 delete @ENV{ grep {/_proxy$/i} keys %ENV };
 my $native  = needs_library;
 my $s3      = needs_s3;
-my %options = ( Host => $s3->http, AccessKeyId => $s3->access_key, SecretAccessKey => $s3->secret_key );
+my %options = ( $s3->options );
 $s3->make_bucket('files');
 
 my %expected_header = map { $_ => 1 }

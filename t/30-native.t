@@ -123,9 +123,8 @@ if ( !$s3 ) {
     done_testing;
     exit;
 }
-my %options =
-    ( Bucket => 'att', Host => $s3->http, AccessKeyId => $s3->access_key, SecretAccessKey => $s3->secret_key );
-my $handle = $class->open(%options);
+my %options = ( Bucket => 'att', $s3->options );
+my $handle  = $class->open(%options);
 
 is( $s3->connections, 0, 'open has opened no connection' );
 like( list( $handle->probe ), qr/^no-bucket: /, 'probe without a bucket' );

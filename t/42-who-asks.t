@@ -13,13 +13,11 @@ my $s3 = needs_s3;
 my $rt = needs_rt(
     config  => "Set(\$ExternalStorageCutoffSize, 100);\n",
     storage => {
-        Type            => 'AmazonS3',
-        Bucket          => 'att',
-        Host            => $s3->http,
-        AccessKeyId     => $s3->access_key,
-        SecretAccessKey => $s3->secret_key,
-        Retries         => 0,
-        Deadline        => 3,
+        Type   => 'AmazonS3',
+        Bucket => 'att',
+        $s3->options,
+        Retries  => 0,
+        Deadline => 3,
     },
 );
 my $ticket = $rt->create_ticket( attachments => [ { name => 'a.bin', content => "bin\0" . 'x' x 200 } ] );

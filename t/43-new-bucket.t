@@ -13,13 +13,11 @@ use Rts3::Test::Needs qw(needs_rt needs_s3);
 my $s3 = needs_s3;
 
 my %storage = (
-    Type            => 'AmazonS3',
-    Bucket          => 'att',
-    Host            => $s3->http,
-    AccessKeyId     => $s3->access_key,
-    SecretAccessKey => $s3->secret_key,
-    Retries         => 0,
-    Deadline        => 3,
+    Type   => 'AmazonS3',
+    Bucket => 'att',
+    $s3->options,
+    Retries  => 0,
+    Deadline => 3,
 );
 my $rt     = needs_rt( storage => {%storage} );
 my $ticket = $rt->create_ticket( attachments => [ { name => 'a.bin', content => "first\0" x 10 } ] );

@@ -13,11 +13,9 @@ my $s3 = needs_s3;
 my $rt = needs_rt(
     config  => "Set(\%Crypt, Enable => 1, AllowEncryptDataInDB => 1);\nSet(\%GnuPG, Enable => 1);\n",
     storage => {
-        Type            => 'AmazonS3',
-        Bucket          => 'att',
-        Host            => $s3->http,
-        AccessKeyId     => $s3->access_key,
-        SecretAccessKey => $s3->secret_key,
+        Type   => 'AmazonS3',
+        Bucket => 'att',
+        $s3->options,
     },
 );
 $rt->create_ticket( attachments => [ { name => 'a.bin', content => 'a' x 100 } ] );

@@ -28,14 +28,12 @@ use constant { DEADLINE => 2, LOADED_MACHINE => 4 };
 my $bucket  = 'rts3-bucket-47';
 my $s3      = needs_s3;
 my %storage = (
-    Type            => 'AmazonS3',
-    Bucket          => $bucket,
-    Host            => $s3->http,
-    AccessKeyId     => $s3->access_key,
-    SecretAccessKey => $s3->secret_key,
-    Deadline        => DEADLINE,
-    ReadTimeout     => 1,
-    Retries         => 0,
+    Type   => 'AmazonS3',
+    Bucket => $bucket,
+    $s3->options,
+    Deadline    => DEADLINE,
+    ReadTimeout => 1,
+    Retries     => 0,
 );
 my $rt = needs_rt(
     config => <<'END',
@@ -185,7 +183,7 @@ for my $how (qw(slow denying missing damaged down misconfigured)) {
     }
     ok( scalar $s3->requests, "$how: S3 was asked" ) if $trouble->{asked};
     $trouble->{end}->();
-    ok( recovers(), "after $how: RT finds out that S3 is back" );
+    ok( $browser{root}->recovers( $file{attachment}{path} ), "after $how: RT finds out that S3 is back" );
     well("after $how");
 }
 
@@ -232,17 +230,6 @@ sub ask {
         $cell->{path} =~ m{^/REST/2} ? ( Authorization => 'Basic ' . encode_base64( 'root:password', '' ) ) : ();
     my $answer = $browser{ $cell->{by} // 'root' }->get( $cell->{path}, @header );
     return ( $answer, time - $began );
-}
-
-# After an outage S3 may be left alone for a while
-sub recovers {
-    my $end = time + 30;
-    while ( time < $end ) {
-        my ($answer) = ask( $file{attachment} );
-        return 1 if $answer->code == 200;
-        sleep 0.3;
-    }
-    return 0;
 }
 
 sub well {

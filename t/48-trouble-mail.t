@@ -22,14 +22,12 @@ use constant { DEADLINE => 2, LOADED_MACHINE => 4 };
 my $bucket  = 'rts3-bucket-48';
 my $s3      = needs_s3;
 my %storage = (
-    Type            => 'AmazonS3',
-    Bucket          => $bucket,
-    Host            => $s3->http,
-    AccessKeyId     => $s3->access_key,
-    SecretAccessKey => $s3->secret_key,
-    Deadline        => DEADLINE,
-    ReadTimeout     => 1,
-    Retries         => 0,
+    Type   => 'AmazonS3',
+    Bucket => $bucket,
+    $s3->options,
+    Deadline    => DEADLINE,
+    ReadTimeout => 1,
+    Retries     => 0,
 );
 my $rt = needs_rt(
     config  => "Set(\$ExternalStorageCutoffSize, 100);\nSet(\$RecordOutgoingEmail, 0);\n",
@@ -165,7 +163,7 @@ for my $how (qw(down slow denying missing damaged misconfigured)) {
     is( ( scalar grep { $_ =~ $line } @lines ), 2, '... and the log gives the reason' ) or diag join "\n", @lines;
     is( ( scalar grep {/dashboard of root/} @lines ), 2, '... and whose dashboards they are' );
     $trouble->{end}->();
-    ok( recovers(), "$how: it is over" );
+    ok( $web->recovers("/Ticket/Attachment/WithHeaders/$pdf"), "$how: it is over" );
 }
 
 # ---- all is well again
@@ -200,16 +198,6 @@ sub start {
     my $code = $web->get("/Ticket/Attachment/WithHeaders/$pdf")->code;
     is( $code, $options{Bucket} eq $bucket ? 200 : 503, 'a web server that has asked S3' );
     return;
-}
-
-# After an outage S3 may be left alone for a while
-sub recovers {
-    my $end = time + 30;
-    while ( time < $end ) {
-        return 1 if $web->get("/Ticket/Attachment/WithHeaders/$pdf")->code == 200;
-        sleep 0.3;
-    }
-    return 0;
 }
 
 sub reply {

@@ -21,15 +21,13 @@ use Rts3::Test::Needs qw(needs_rt needs_s3);
 my $bucket  = 'rts3-bucket-49';
 my $s3      = needs_s3;
 my %storage = (
-    Type            => 'AmazonS3',
-    Bucket          => $bucket,
-    Host            => $s3->http,
-    AccessKeyId     => $s3->access_key,
-    SecretAccessKey => $s3->secret_key,
-    CreateBucket    => 1,
-    Deadline        => 2,
-    ReadTimeout     => 1,
-    Retries         => 0,
+    Type   => 'AmazonS3',
+    Bucket => $bucket,
+    $s3->options,
+    CreateBucket => 1,
+    Deadline     => 2,
+    ReadTimeout  => 1,
+    Retries      => 0,
 );
 my $rt = needs_rt(
     config => <<'END',

@@ -23,11 +23,9 @@ my $cutoff = 10_000;
 my $rt     = needs_rt(
     config  => "Set(\$ExternalStorageCutoffSize, $cutoff);",
     storage => {
-        Type            => 'AmazonS3',
-        Bucket          => 'attachments',
-        Host            => $s3->http,
-        AccessKeyId     => $s3->access_key,
-        SecretAccessKey => $s3->secret_key,
+        Type   => 'AmazonS3',
+        Bucket => 'attachments',
+        $s3->options,
     },
 );
 

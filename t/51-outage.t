@@ -23,13 +23,11 @@ Set($ShowHistory, 'always');
 Set($RecordOutgoingEmail, 0);
 END
     storage => {
-        Type            => 'AmazonS3',
-        Bucket          => 'att',
-        Host            => $s3->http,
-        AccessKeyId     => $s3->access_key,
-        SecretAccessKey => $s3->secret_key,
-        Deadline        => DEADLINE,
-        ConnectTimeout  => CONNECT,
+        Type   => 'AmazonS3',
+        Bucket => 'att',
+        $s3->options,
+        Deadline       => DEADLINE,
+        ConnectTimeout => CONNECT,
     },
 );
 my $ticket = $rt->call( <<'END', map { "TEXT-$_-" . 'x' x 200 } 1 .. TEXTS );

@@ -32,13 +32,11 @@ my $s3 = needs_s3;
 my $rt = needs_rt(
     Rts3::Test::WebServer->rt_options(
         storage => {
-            Type            => 'AmazonS3',
-            Bucket          => 'att',
-            Host            => $s3->http,
-            AccessKeyId     => $s3->access_key,
-            SecretAccessKey => $s3->secret_key,
-            Deadline        => DEADLINE,
-            ConnectTimeout  => CONNECT,
+            Type   => 'AmazonS3',
+            Bucket => 'att',
+            $s3->options,
+            Deadline       => DEADLINE,
+            ConnectTimeout => CONNECT,
         },
     )
 );

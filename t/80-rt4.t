@@ -6,7 +6,6 @@ use warnings;
 use Encode ();
 use FindBin;
 use Test::More;
-use Time::HiRes qw(sleep);
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Demo::Files;
@@ -22,13 +21,11 @@ my $rt     = Rts3::Test::RT->new(
     config  => "Set(\$ExternalStorageCutoffSize, $cutoff);\nSet(\$MaxInlineBody, 0);\n"
         . "Set(\%Crypt, Enable => 1, AllowEncryptDataInDB => 1);\nSet(\%GnuPG, Enable => 1);\n",
     storage => {
-        Type            => 'AmazonS3',
-        Bucket          => 'att',
-        Host            => $s3->http,
-        AccessKeyId     => $s3->access_key,
-        SecretAccessKey => $s3->secret_key,
-        Retries         => 0,
-        Deadline        => 3,
+        Type   => 'AmazonS3',
+        Bucket => 'att',
+        $s3->options,
+        Retries  => 0,
+        Deadline => 3,
     },
 );
 my $script = 'rt-externalize-attachments-4';
@@ -150,20 +147,10 @@ sub look {
     return;
 }
 
-# A server that was down is asked again after some seconds
-sub wait_for {
-    my ($path) = @_;
-    for ( 1 .. 40 ) {
-        return if $web->get($path)->code == 200;
-        sleep 0.5;
-    }
-    return;
-}
-
 $s3->stop;
 look( 'server down', 503 );
 $s3->restart;
-wait_for( $url{attachment} );
+$web->recovers( $url{attachment} );
 ok( $web->get( $url{attachment} )->content eq $pdf->{content}, 'the server is back: the file again' );
 rename $s3->root . '/att/' . $_, $s3->root . '/' . $_ or die "$_: $!" for @objects;
 look( 'objects gone', 404 );

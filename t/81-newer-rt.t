@@ -7,7 +7,6 @@ use warnings;
 use File::Path qw(make_path);
 use FindBin;
 use Test::More;
-use Time::HiRes qw(sleep);
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::File  qw(slurp spew);
@@ -15,12 +14,10 @@ use Rts3::Test::Needs qw(needs_rt needs_s3);
 
 my $s3      = needs_s3;
 my %storage = (
-    Type            => 'AmazonS3',
-    Bucket          => 'att',
-    Host            => $s3->http,
-    AccessKeyId     => $s3->access_key,
-    SecretAccessKey => $s3->secret_key,
-    Retries         => 0,
+    Type   => 'AmazonS3',
+    Bucket => 'att',
+    $s3->options,
+    Retries => 0,
 );
 my $rt   = needs_rt( storage => \%storage );
 my $html = $rt->dir . '/html';
@@ -87,18 +84,8 @@ for my $query ( '', '?before=1' ) {
 }
 my ($key) = grep { $s3->content( 'att', $_ ) eq $bytes } $s3->objects('att');
 
-# A server that was down is asked again after some seconds
-sub wait_for {
-    my ($path) = @_;
-    for ( 1 .. 40 ) {
-        return if $web->get($path)->code == 200;
-        sleep 0.5;
-    }
-    return;
-}
-
 my %trouble = (
-    'server down' => [ 503, sub { $s3->stop }, sub { $s3->restart; wait_for($path) } ],
+    'server down' => [ 503, sub { $s3->stop }, sub { $s3->restart; $web->recovers($path) } ],
     'object gone' => [
         404,
         sub { rename $s3->object_path( 'att', $key ), $s3->root . '/away' or die $! },

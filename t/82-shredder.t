@@ -17,14 +17,12 @@ use Rts3::Test::Needs qw(needs_rt needs_s3);
 my $s3 = needs_s3;
 my $rt = needs_rt(
     storage => {
-        Type            => 'AmazonS3',
-        Bucket          => 'att',
-        Host            => $s3->http,
-        AccessKeyId     => $s3->access_key,
-        SecretAccessKey => $s3->secret_key,
-        Retries         => 0,
-        Deadline        => 3,
-        ReadTimeout     => 60,
+        Type   => 'AmazonS3',
+        Bucket => 'att',
+        $s3->options,
+        Retries     => 0,
+        Deadline    => 3,
+        ReadTimeout => 60,
     },
 );
 mkdir $rt->dir . "/var/$_" or die $! for 'data', 'data/RT-Shredder';

@@ -119,11 +119,9 @@ is_deeply(
 );
 
 $rt->set_storage(
-    Type            => 'AmazonS3',
-    Bucket          => 'public',
-    Host            => $s3->http,
-    AccessKeyId     => $s3->access_key,
-    SecretAccessKey => $s3->secret_key,
+    Type   => 'AmazonS3',
+    Bucket => 'public',
+    $s3->options,
 );
 my $png     = "\x89PNG\r\n\x1a\n" . 'p' x 300;
 my $script  = 'rt-externalize-attachments';

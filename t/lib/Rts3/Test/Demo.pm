@@ -72,11 +72,9 @@ sub start {
     my $s3 = $self->{s3} = Rts3::Test::S3Server->start;
     my $rt = $self->{rt} = Rts3::Test::RT->new(
         storage => {
-            Type            => 'AmazonS3',
-            Bucket          => BUCKET,
-            Host            => $s3->http,
-            AccessKeyId     => $s3->access_key,
-            SecretAccessKey => $s3->secret_key,
+            Type   => 'AmazonS3',
+            Bucket => BUCKET,
+            $s3->options,
         },
         config => 'Set($ExternalStorageCutoffSize, ' . CUTOFF . ');',
     );

@@ -87,10 +87,6 @@ The server lies: what Get says afterwards, before Store mends it.
 
 The server must not be taken for down.
 
-=item todo
-
-It is known that this is not so yet, and why.
-
 =back
 
 =head1 METHODS

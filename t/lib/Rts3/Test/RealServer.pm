@@ -3,6 +3,8 @@ package Rts3::Test::RealServer;
 use strict;
 use warnings;
 
+use parent 'Rts3::Test::Owner';
+
 use Carp             qw(croak);
 use Cwd              qw(abs_path);
 use Fcntl            qw(LOCK_EX);
@@ -106,21 +108,6 @@ sub _answers {
 Ends it.
 
 =cut
-
-sub stop {
-    my $self = shift;
-    my $pid  = delete $self->{pid} or return;
-    Rts3::Test::Process::stop($pid);
-    return;
-}
-
-sub DESTROY {
-    my $self = shift;
-    return if $self->{owner} != $$;
-    local ( $@, $?, $! );
-    $self->stop;
-    return;
-}
 
 =head2 dir, port, url, access_key, secret_key, region, client
 

@@ -193,6 +193,10 @@ bucket may also be in the host name: C<BUCKET.localhost> and C<BUCKET.s3.test>, 
 The same server where something is wrong with its TLS, as URLs: a certificate by an authority that nobody knows,
 an expired one, one for C<other.example>, TLS 1.1 only, no answer to the handshake, and no TLS at all.
 
+=head2 options
+
+Host (http) and keys, as options of RT's configuration or of the library.
+
 =head2 ca
 
 The certificate authority's file, PEM.
@@ -220,11 +224,17 @@ sub secret_key    { my ($self) = @_; return $self->{secret_key} }
 sub session_token { my ($self) = @_; return $self->{session_token} }
 sub dir           { my ($self) = @_; return $self->{dir} }
 sub pid           { my ($self) = @_; return $self->{pid} }
-sub host          { my ($self) = @_; return $self->http  =~ s{^http://}{}r }
-sub https_host    { my ($self) = @_; return $self->https =~ s{^https://}{}r }
-sub no_list_key   { my ($self) = @_; return @{ $self->{no_list} } }
-sub root          { my ($self) = @_; return $self->_file('root') }
-sub log_file      { my ($self) = @_; return $self->_file('log') }
+
+sub options {
+    my ($self) = @_;
+    return ( Host => $self->http, AccessKeyId => $self->access_key, SecretAccessKey => $self->secret_key );
+}
+
+sub host        { my ($self) = @_; return $self->http  =~ s{^http://}{}r }
+sub https_host  { my ($self) = @_; return $self->https =~ s{^https://}{}r }
+sub no_list_key { my ($self) = @_; return @{ $self->{no_list} } }
+sub root        { my ($self) = @_; return $self->_file('root') }
+sub log_file    { my ($self) = @_; return $self->_file('log') }
 
 for my $name (qw(unknown_ca expired other_name tls11 stall)) {
     no strict 'refs';    ## no critic (ProhibitNoStrict)

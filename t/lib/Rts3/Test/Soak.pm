@@ -3,6 +3,8 @@ package Rts3::Test::Soak;
 use strict;
 use warnings;
 
+use parent 'Rts3::Test::Owner';
+
 use Digest::SHA ();
 use File::Temp  ();
 use JSON::PP    ();
@@ -133,29 +135,14 @@ sub _finish {
             push @trouble, "$worker->{name} did not end";
         }
     }
-    $self->_stop;
+    $self->stop;
     push @trouble, map { "$_->{name} said: " . slurp("$self->{dir}/$_->{name}.err") }
         grep { -s "$self->{dir}/$_->{name}.err" } @{ $self->{workers} };
     $self->{trouble} = \@trouble;
     return;
 }
 
-sub _stop {
-    my $self = shift;
-    for my $worker ( @{ $self->{workers} } ) {
-        my $pid = delete $worker->{pid} // next;
-        Rts3::Test::Process::stop($pid);
-    }
-    return;
-}
-
-sub DESTROY {
-    my $self = shift;
-    return if $self->{owner} != $$;
-    local ( $@, $?, $! );
-    $self->_stop;
-    return;
-}
+sub holders { return @{ $_[0]{workers} // [] } }
 
 # ---- what came of it
 

@@ -3,6 +3,8 @@ package Rts3::Test::GarageCluster;
 use strict;
 use warnings;
 
+use parent 'Rts3::Test::Owner';
+
 use Carp             qw(croak);
 use File::Temp       ();
 use IO::Socket::INET ();
@@ -252,21 +254,6 @@ Ends all nodes.
 
 =cut
 
-sub stop {
-    my $self = shift;
-    for my $node ( @{ $self->{nodes} } ) {
-        my $pid = delete $node->{pid} or next;
-        Rts3::Test::Process::stop($pid);
-    }
-    return;
-}
-
-sub DESTROY {
-    my $self = shift;
-    return if $self->{owner} != $$;
-    local ( $@, $?, $! );
-    $self->stop;
-    return;
-}
+sub holders { return @{ $_[0]{nodes} // [] } }
 
 1;

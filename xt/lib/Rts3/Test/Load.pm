@@ -3,6 +3,8 @@ package Rts3::Test::Load;
 use strict;
 use warnings;
 
+use parent 'Rts3::Test::Owner';
+
 use Digest::SHA qw(sha256 sha512);
 use IO::Handle  ();
 use JSON::PP    ();
@@ -113,22 +115,7 @@ sub finish {
     return @wrong;
 }
 
-sub stop {
-    my $self = shift;
-    for my $worker ( @{ $self->{workers} } ) {
-        my $pid = delete $worker->{pid} // next;
-        Rts3::Test::Process::stop($pid);
-    }
-    return;
-}
-
-sub DESTROY {
-    my $self = shift;
-    return if $self->{owner} != $$;
-    local ( $@, $?, $! );
-    $self->stop;
-    return;
-}
+sub holders { return @{ $_[0]{workers} // [] } }
 
 =head2 results
 

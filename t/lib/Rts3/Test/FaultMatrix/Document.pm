@@ -67,13 +67,8 @@ sub write_document {
     my ($matrix) = @_;
     my @titles   = ( 'fault', ( map { $_->{title} } $matrix->calls ), 'takes' );
     my $text     = _introduction($matrix);
-    my @pending  = grep { $_->{todo} } $matrix->faults;
     $text .= "\n## The table\n\n| " . join( ' | ', @titles ) . " |\n|" . '---|' x @titles . "\n";
     $text .= "$_->[1]\n" for rows($matrix);
-    if (@pending) {
-        $text .= "\n## Not yet as it should be\n\n";
-        $text .= "- $_->{name}: $_->{todo}\n" for @pending;
-    }
     spew( _file(), $text );
     return;
 }

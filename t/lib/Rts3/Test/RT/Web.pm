@@ -169,6 +169,22 @@ sub request {
     return $self->agent->request($request);
 }
 
+=head2 recovers $path
+
+Waits until there is such a page, 30 s at most: after an outage S3 may be left alone for a while. True if there is.
+
+=cut
+
+sub recovers {
+    my ( $self, $path ) = @_;
+    my $end = time + 30;
+    while ( time < $end ) {
+        return 1 if $self->get($path)->code == 200;
+        sleep 0.3;
+    }
+    return 0;
+}
+
 =head2 free_port
 
 A port on 127.0.0.1 that nobody listens on.
