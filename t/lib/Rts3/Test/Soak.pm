@@ -30,7 +30,8 @@ Rts3::Test::Soak - many processes use the library for a long time, with a server
 
 Runs it on a L<Rts3::Test::S3Server>: C<processes> of them for so many C<seconds>. Every C<kill_every> seconds one is killed
 with SIGKILL, and a new one takes its place; the first two are spared. A request meets with trouble with the probability
-C<chance> (0.05 if not said), whose kind changes five times a second. After C<warm_up> seconds memory has to be flat. What a process does: L<Rts3::Test::Soak::Worker>.
+C<chance> (0.05 if not said), whose kind changes five times a second. After C<warm_up> seconds memory has to be flat.
+What a process does: L<Rts3::Test::Soak::Worker>.
 
 =cut
 
@@ -229,7 +230,12 @@ sub _memory_of {
     my $window = $self->{warm_up} / 4;
     my $warm   = $self->{warm_up};
     my $last   = $samples->[-1][0];
-    my @spans  = ( [ $warm - $window, $warm + $window ], [ $last - 2 * $window, $last ] );
+
+    # A process that was busy with one call all the time around the end of the warming up is warm with its next word
+    my ($from) = grep { $_ >= $warm - $window } map { $_->[0] } @{$samples};
+    $from //= $last;
+    my @spans = ( [ $from, $from + 2 * $window ], [ $last - 2 * $window, $last ] );
+    $warm = $from if $from > $warm;
     my %memory;
     for my $span (@spans) {
         my @within = grep { $_->[0] >= $span->[0] && $_->[0] <= $span->[1] } @{$samples};
