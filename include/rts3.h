@@ -19,10 +19,11 @@
  *
  * Options. Names, values and defaults are those of %ExternalStorage in Request Tracker's
  * configuration (see the manual page RT::ExternalStorage::AmazonS3):
- * Bucket, AccessKeyId, SecretAccessKey, SessionToken, Host, Region, AddressingStyle, Prefix,
- * ServerSideEncryption, SSEKMSKeyId, StorageClass, ExpectedBucketOwner, Checksum, CAFile, Proxy,
- * CreateBucket, DirectLink, DirectLinkHost, ConnectTimeout, ReadTimeout, Deadline, Retries. All values
- * are texts. Without Proxy the environment variables https_proxy, http_proxy and no_proxy hold.
+ * Bucket, AccessKeyId, SecretAccessKey, SessionToken, Profile, CredentialSource, Host, Region,
+ * AddressingStyle, Prefix, ServerSideEncryption, SSEKMSKeyId, StorageClass, ExpectedBucketOwner,
+ * Checksum, CAFile, Proxy, CreateBucket, DirectLink, DirectLinkExpires, DirectLinkHost,
+ * ConnectTimeout, ReadTimeout, Deadline, Retries. All values are texts. Without Proxy the environment
+ * variables https_proxy, http_proxy and no_proxy hold.
  * An option with a mistake does not stop reading where a request can be formed at all; its mistake is
  * a message of level 1 (rts3_next_message), and where it touches what is written, writing fails with
  * RTS3_CONFIG until it is mended.
@@ -162,6 +163,8 @@ typedef struct rts3_handle rts3_handle;
  * address, or NULL where there is none. `context` is what `rts3_get` was given.
  */
 typedef uint8_t *(*rts3_reserve)(void *context, size_t size);
+
+
 
 
 
@@ -313,11 +316,15 @@ rts3_status rts3_proven(rts3_handle *handle,
 rts3_status rts3_fail_fast(rts3_handle *handle, int32_t fail_fast, rts3_error **error);
 
 /**
- * The URL under which a browser can read the object, as the option DirectLink says. No network. It
- * holds letters, digits and `-_.~%/:[]` only. `*url` is to be released with `rts3_free`.
+ * The URL under which a browser can read the object, as the option DirectLink says. It holds letters,
+ * digits and `-_.~%/?&=:` only, and fewer than 2,000 of them. No network, except where keys that are
+ * about to expire have to be replaced. `*url` is to be released with `rts3_free`.
  *
- * `file_name`, `content_type`, `disposition`: what the browser is told of this download, or NULL; a
- * public link can't carry them (the object has the type and disposition it was stored with).
+ * `file_name`, `content_type`, `disposition` (`inline` or `attachment`, as which NULL counts): what the
+ * browser is told of this download, or NULL. A public link can't carry them: the object has the type and
+ * disposition it was stored with. A signed one does: a type that a browser would run, and no type at all,
+ * is an attachment whatever is asked for; what is dangerous in a name is taken out, and what is too long
+ * is cut.
  *
  * Safety:
  * The strings are NULL or NUL-terminated.

@@ -5,8 +5,10 @@
 //! beside the configuration, which then works for reading; where the mistake touches what is
 //! written, [`Config::check_writable`] refuses.
 
+mod credentials;
 mod endpoint;
 mod host;
+mod link;
 mod mask;
 mod options;
 mod proxy;
@@ -17,13 +19,15 @@ use std::time::Duration;
 
 use crate::error::{quoted, Code, Error, Result};
 
+pub use credentials::{Credentials, Keys, Source};
 pub(crate) use endpoint::encode_path;
 pub use endpoint::{Address, AddressingStyle, Endpoint};
 pub(crate) use host::{is_region, region_in_address};
+pub use link::DirectLink;
 pub use mask::Mask;
 pub use options::{names, OPTIONS};
 pub use proxy::Proxy;
-pub use secret::{Secret, StaticKeys};
+pub use secret::Secret;
 pub use written::Written;
 
 use options::Options;
@@ -37,8 +41,8 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// The same in the other addressing style, where that may be tried.
     pub other_endpoint: Option<Endpoint>,
-    /// Keys given as options; none: requests can't be signed.
-    pub keys: Option<StaticKeys>,
+    /// The keys to sign with, or where to look for them.
+    pub credentials: Credentials,
     /// Put before every object key; may be empty.
     pub prefix: String,
     /// Extra certificate authorities, PEM.
@@ -62,15 +66,6 @@ pub struct Config {
     /// Masks the secrets of these options.
     pub mask: Mask,
     refusal: Option<String>,
-}
-
-/// Kinds of direct link.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DirectLink {
-    /// An unsigned URL of the bucket: its policy lets anyone read.
-    Public,
-    /// An unsigned URL of another host, such as a CDN: scheme, name and port.
-    PublicAt(String),
 }
 
 /// A mistake in the options that does not stop reading.
@@ -112,16 +107,16 @@ impl Config {
     ) -> Result<(Config, Vec<Mistake>)> {
         let mut options = Options::new(given, mask);
         let bucket = parse_bucket(options.raw("Bucket"))?;
-        let keys = parse_keys(&mut options)?;
+        let credentials = Credentials::parse(&mut options)?;
         let endpoint = Endpoint::parse(&mut options, &bucket)?;
         let config = Config {
-            keys,
+            credentials,
             prefix: options.checked("Prefix", parse_prefix),
             extra_authorities: parse_authorities(&mut options, endpoint.is_https()),
             proxy: Proxy::find(&mut options, endpoint.is_https(), endpoint.host(), environment),
             written: Written::parse(&mut options, endpoint.is_aws()),
             create_bucket: parse_create_bucket(&mut options),
-            direct_link: parse_direct_link(&mut options),
+            direct_link: DirectLink::parse(&mut options),
             connect_timeout: options.seconds("ConnectTimeout", 0.1, 60.0),
             read_timeout: options.seconds("ReadTimeout", 0.1, 600.0),
             deadline: options.seconds("Deadline", 0.1, 3600.0),
@@ -163,13 +158,14 @@ impl Config {
     ///
     /// # Errors
     /// [`Code::Credentials`] where there are none.
-    pub fn keys(&self) -> Result<&StaticKeys> {
-        self.keys.as_ref().ok_or_else(|| {
-            Error::new(
+    pub fn keys(&self) -> Result<&Keys> {
+        match &self.credentials {
+            Credentials::Given(keys) => Ok(keys),
+            Credentials::Sought { .. } => Err(Error::new(
                 Code::Credentials,
                 "no credentials: set the options AccessKeyId and SecretAccessKey",
-            )
-        })
+            )),
+        }
     }
 }
 
@@ -193,40 +189,6 @@ fn parse_bucket(value: Option<&str>) -> Result<String> {
             Code::Config,
             format!("option Bucket: {} is not a bucket name: {ALLOWED}", quoted(name)),
         )),
-    }
-}
-
-fn parse_keys(options: &mut Options<'_>) -> Result<Option<StaticKeys>> {
-    let half = |given: &str, missing: &str| {
-        let text = format!("option {missing} is missing: {given} is given, and each needs the other");
-        Err(Error::new(Code::Config, text))
-    };
-    let id = options.text("AccessKeyId");
-    let secret = options.text("SecretAccessKey");
-    let token = options.text("SessionToken");
-    match (id, secret) {
-        (Some(id), Some(secret)) => {
-            for (name, value) in [
-                ("AccessKeyId", Some(id)),
-                ("SecretAccessKey", Some(secret)),
-                ("SessionToken", token),
-            ] {
-                if value.is_some_and(|value| !value.bytes().all(|c| c.is_ascii_graphic())) {
-                    let text = format!("option {name} has a blank or a character that no key has: letters, digits and ASCII punctuation are allowed");
-                    return Err(Error::new(Code::Config, text));
-                }
-            }
-            Ok(Some(StaticKeys::new(id, secret, token)))
-        }
-        (Some(_), None) => half("AccessKeyId", "SecretAccessKey"),
-        (None, Some(_)) => half("SecretAccessKey", "AccessKeyId"),
-        (None, None) => {
-            options.mistake(
-                "options AccessKeyId and SecretAccessKey are missing: nothing can be read or stored without them",
-                false,
-            );
-            Ok(None)
-        }
     }
 }
 
@@ -274,28 +236,6 @@ fn parse_create_bucket(options: &mut Options<'_>) -> bool {
         "0" => Ok(false),
         _ => Err("0 or 1"),
     })
-}
-
-/// None on a mistake: a link of another kind than the one asked for could show a document to
-/// everyone, or not at all.
-fn parse_direct_link(options: &mut Options<'_>) -> Option<DirectLink> {
-    let host = options.text("DirectLinkHost").map(host::parse_host);
-    let problem = match (options.text("DirectLink"), host) {
-        (None | Some("public"), None) => return Some(DirectLink::Public),
-        (None | Some("public"), Some(Ok((https, name, port)))) => {
-            let scheme = if https { "https" } else { "http" };
-            let port = port.map_or(String::new(), |port| format!(":{port}"));
-            return Some(DirectLink::PublicAt(format!("{scheme}://{name}{port}")));
-        }
-        (None | Some("public"), Some(Err(error))) => {
-            error
-                .message()
-                .replacen("option Host", "option DirectLinkHost", 1)
-        }
-        (Some(other), _) => format!("option DirectLink: {} is not allowed: 'public'", quoted(other)),
-    };
-    options.mistake(&format!("{problem}; no direct links are given out"), false);
-    None
 }
 
 #[cfg(test)]

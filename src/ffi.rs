@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::error::{Code, Error, Result};
 use crate::key::Key;
+use crate::link::About;
 
 pub use error::{
     rts3_error, rts3_error_free, rts3_error_message, rts3_error_status, rts3_status, rts3_status_name,
@@ -282,11 +283,15 @@ pub unsafe extern "C" fn rts3_fail_fast(
     })
 }
 
-/// The URL under which a browser can read the object, as the option DirectLink says. No network. It
-/// holds letters, digits and `-_.~%/:[]` only. `*url` is to be released with `rts3_free`.
+/// The URL under which a browser can read the object, as the option DirectLink says. It holds letters,
+/// digits and `-_.~%/?&=:` only, and fewer than 2,000 of them. No network, except where keys that are
+/// about to expire have to be replaced. `*url` is to be released with `rts3_free`.
 ///
-/// `file_name`, `content_type`, `disposition`: what the browser is told of this download, or NULL; a
-/// public link can't carry them (the object has the type and disposition it was stored with).
+/// `file_name`, `content_type`, `disposition` (`inline` or `attachment`, as which NULL counts): what the
+/// browser is told of this download, or NULL. A public link can't carry them: the object has the type and
+/// disposition it was stored with. A signed one does: a type that a browser would run, and no type at all,
+/// is an attachment whatever is asked for; what is dangerous in a name is taken out, and what is too long
+/// is cut.
 ///
 /// # Safety
 /// The strings are NULL or NUL-terminated.
@@ -303,15 +308,13 @@ pub unsafe extern "C" fn rts3_direct_url(
     guard(error, || {
         let store = handle::find(handle)?;
         let key = Key::parse(text(key, "key")?)?;
-        for (argument, name) in [
-            (file_name, "file_name"),
-            (content_type, "content_type"),
-            (disposition, "disposition"),
-        ] {
-            optional_text(argument, name)?;
-        }
+        let about = About {
+            file_name: optional_text(file_name, "file_name")?,
+            content_type: optional_text(content_type, "content_type")?,
+            disposition: optional_text(disposition, "disposition")?,
+        };
         let url = target(url, "url")?;
-        *url = allocate(&store.direct_url(&key)?)?;
+        *url = allocate(&store.direct_url(&key, about)?)?;
         Ok(())
     })
 }

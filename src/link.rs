@@ -1,82 +1,150 @@
 //! Direct URLs: where a browser reads an object without asking RT.
 
-use crate::config::{encode_path, Config, DirectLink, Endpoint};
-use crate::error::{Code, Error, Result};
-use crate::key::Key;
+mod disposition;
 
-/// The URL of an object. Letters, digits and `-_.~%/:[]` only, so that it is safe in HTML.
-///
-/// `endpoint`: that of the configuration, in the addressing style in force.
+use std::time::{Duration, SystemTime};
+
+use crate::config::{encode_path, Address, Config};
+use crate::content_type::{self, header_value};
+use crate::error::{quoted, Code, Error, Result};
+use crate::s3::{encode_value, Presigner};
+
+/// What browsers, proxies and mail programs take; what is longer may be cut.
+const LONGEST_URL: usize = 1999;
+/// The parts of a link's life within which its URL stays the same.
+const WINDOWS: u64 = 4;
+/// Links that live shorter are of no use.
+const SHORTEST_LIFE: Duration = Duration::from_secs(60);
+
+/// What a browser is told of one download.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct About<'a> {
+    /// What the file is called.
+    pub file_name: Option<&'a str>,
+    /// Its type, instead of the one that the object is stored with.
+    pub content_type: Option<&'a str>,
+    /// `inline` or `attachment`.
+    pub disposition: Option<&'a str>,
+}
+
+/// A link that lives as long as the object, to its address in the bucket.
 ///
 /// # Errors
-/// [`Code::Config`] where the options don't allow a link.
-pub fn direct_url(config: &Config, endpoint: &Endpoint, key: &Key) -> Result<String> {
-    let object = config.object_key(&key.hex());
-    match &config.direct_link {
-        Some(DirectLink::Public) => Ok(endpoint.address(&config.bucket, &object).url()),
-        Some(DirectLink::PublicAt(host)) => Ok(format!("{host}/{}", encode_path(&object))),
-        None => Err(Error::new(
-            Code::Config,
-            "no direct links: a link option has a value that is not allowed",
+/// [`Code::Config`] where the address is not safe in HTML.
+pub fn public(address: &Address) -> Result<String> {
+    safe(address.url())
+}
+
+/// The same at another host, scheme and all.
+///
+/// # Errors
+/// As [`public`].
+pub fn public_at(host: &str, object: &str) -> Result<String> {
+    safe(format!("{host}/{}", encode_path(object)))
+}
+
+/// When the links that are given out at `now` are signed, and how many seconds they live from then
+/// on: within a quarter of that time they stay the same, so that browsers keep what they have read.
+///
+/// # Errors
+/// [`Code::Credentials`] where the keys, which are good until `keys_expire`, are about to expire.
+pub fn window(
+    expires: Duration,
+    now: SystemTime,
+    keys_expire: Option<SystemTime>,
+) -> Result<(SystemTime, u64)> {
+    let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let window = (expires.as_secs() / WINDOWS).max(1);
+    let begin = Duration::from_secs(since_epoch.as_secs() / window * window);
+    let begin = SystemTime::UNIX_EPOCH + begin;
+    let Some(end) = keys_expire else {
+        return Ok((begin, expires.as_secs()));
+    };
+    match end.duration_since(now) {
+        Ok(left) if left >= SHORTEST_LIFE => {
+            let life = end.duration_since(begin).unwrap_or_default();
+            Ok((begin, expires.min(life).as_secs()))
+        }
+        _ => Err(Error::new(
+            Code::Credentials,
+            "no direct link: the temporary keys are about to expire",
         )),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-    fn url(given: &[(&str, &str)]) -> Result<String> {
-        let (config, _) = Config::parse(given.iter().copied()).unwrap();
-        direct_url(&config, &config.endpoint, &Key::of(b""))
+/// A signed link to `address`, for `life` seconds from `time` on.
+///
+/// # Errors
+/// [`Code::Argument`] for a disposition that does not exist; [`Code::Config`] where the URL would
+/// not be safe in HTML, or too long.
+pub fn presigned(
+    config: &Config,
+    presigner: &Presigner,
+    address: &Address,
+    (time, life): (SystemTime, u64),
+    about: About<'_>,
+) -> Result<String> {
+    let kind = disposition(about)?;
+    let content_type = about.content_type.map(|given| header_value(Some(given)).0);
+    let sign = |disposition: String| {
+        let mut more = vec![("response-content-disposition", disposition)];
+        if let Some(content_type) = &content_type {
+            more.push(("response-content-type", encode_value(content_type)));
+        }
+        if let Some(owner) = &config.written.bucket_owner {
+            more.push(("x-amz-expected-bucket-owner", owner.clone()));
+        }
+        presigner.url(address, time, life, &more)
+    };
+    let full = disposition::encoded(kind, about.file_name, LONGEST_URL);
+    let length = full.len();
+    let mut url = sign(full);
+    if url.len() > LONGEST_URL {
+        let room = LONGEST_URL.saturating_sub(url.len() - length);
+        url = sign(disposition::encoded(kind, about.file_name, room));
     }
-
-    #[test]
-    fn public_links() {
-        let bucket = ("Bucket", "files");
-        assert_eq!(
-            url(&[bucket]).unwrap(),
-            format!("https://files.s3.amazonaws.com/{EMPTY}")
+    if url.len() > LONGEST_URL {
+        let text = format!(
+            "no direct link: its URL would have {} characters, more than {LONGEST_URL}, which not every browser and proxy takes; the session token of the keys is too long",
+            url.len()
         );
-        assert_eq!(
-            url(&[
-                bucket,
-                ("Host", "http://localhost:9000"),
-                ("Prefix", "rt \"<ä>'/")
-            ])
-            .unwrap(),
-            format!("http://localhost:9000/files/rt%20%22%3C%C3%A4%3E%27/{EMPTY}")
-        );
-        assert_eq!(
-            url(&[("Bucket", "my.files"), ("DirectLink", "public")]).unwrap(),
-            format!("https://s3.amazonaws.com/my.files/{EMPTY}")
-        );
+        return Err(Error::new(Code::Config, text));
     }
+    safe(url)
+}
 
-    #[test]
-    fn links_at_another_host_have_nothing_of_the_bucket() {
-        let bucket = ("Bucket", "files");
-        assert_eq!(
-            url(&[bucket, ("DirectLinkHost", "cdn.example.org"), ("Prefix", "r t/")]).unwrap(),
-            format!("https://cdn.example.org/r%20t/{EMPTY}")
-        );
-        assert_eq!(
-            url(&[
-                bucket,
-                ("DirectLinkHost", "http://cdn:8080/"),
-                ("Host", "elsewhere")
-            ])
-            .unwrap(),
-            format!("http://cdn:8080/{EMPTY}")
-        );
-        assert!(url(&[bucket, ("DirectLinkHost", "cdn/path")]).is_err());
-    }
-
-    #[test]
-    fn no_link_where_another_kind_was_asked_for() {
-        let error = url(&[("Bucket", "files"), ("DirectLink", "private")]).unwrap_err();
-        assert_eq!(error.code(), Code::Config);
+/// What a browser would run is a download, whatever is asked for; so is what has no type, for then
+/// the object's own decides.
+fn disposition(about: About<'_>) -> Result<&'static str> {
+    match about.disposition {
+        None | Some("attachment") => Ok("attachment"),
+        Some("inline") => match about.content_type.map(|given| header_value(Some(given)).0) {
+            Some(content_type) => Ok(content_type::disposition(&content_type).unwrap_or("inline")),
+            None => Ok("attachment"),
+        },
+        Some(other) => {
+            let text = format!(
+                "disposition: {} is not allowed: 'inline' or 'attachment'",
+                quoted(other)
+            );
+            Err(Error::new(Code::Argument, text))
+        }
     }
 }
+
+/// RT prints URLs into HTML, in places as they are.
+fn safe(url: String) -> Result<String> {
+    let is_safe = |c: u8| c.is_ascii_alphanumeric() || b"-_.~%/?&=:".contains(&c);
+    if url.bytes().all(is_safe) {
+        return Ok(url);
+    }
+    let host = url.split('/').nth(2).unwrap_or_default();
+    let text = format!(
+        "no direct link: the host {} has a character that is not safe in HTML; set Host to a name, or to an IPv4 address",
+        quoted(host)
+    );
+    Err(Error::new(Code::Config, text))
+}
+
+#[cfg(test)]
+mod tests;

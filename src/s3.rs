@@ -10,6 +10,7 @@ mod document;
 mod learned;
 mod outage;
 mod outcome;
+mod presign;
 mod progress;
 mod proxy;
 mod resolve;
@@ -25,6 +26,8 @@ pub(crate) mod testing;
 
 pub use client::{Client, Head, Put};
 pub use learned::Learned;
+pub(crate) use presign::encode_value;
+pub use presign::Presigner;
 pub use retry::Budget;
 pub use transfer::Output;
 pub(crate) use transfer::LARGEST_OBJECT;

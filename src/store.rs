@@ -1,21 +1,20 @@
 //! The content-addressed store: what Store, Get and Delete mean.
 
-mod content_type;
 mod local;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Mistake};
+use crate::config::{Config, DirectLink, Mistake};
 use crate::error::{quoted, Code, Error, Result};
 use crate::key::Key;
-use crate::link;
+use crate::link::{self, About};
 use crate::log::{Level, Message};
 use crate::process::{Page, PerProcess};
 use crate::s3::{Budget, Client, Head, Output, Put, LARGEST_OBJECT};
 
-use content_type::{disposition, header_value};
+use crate::content_type::{disposition, header_value};
 use local::Local;
 
 /// Above this many bytes it is cheaper to ask first than to send what is there already.
@@ -46,7 +45,7 @@ impl Store {
         for mistake in mistakes {
             store.tell(Level::Error, mistake.message);
         }
-        if store.config.keys.is_some() && !store.config.endpoint.is_https() {
+        if !store.config.endpoint.is_https() {
             store.tell(
                 Level::Warning,
                 "option Host begins with http://: whoever is on the way can read what is stored and change what is answered; use https:// where you can",
@@ -234,9 +233,39 @@ impl Store {
         Ok("options")
     }
 
-    /// The URL under which a browser can read the object; no network.
-    pub fn direct_url(&self, key: &Key) -> Result<String> {
-        link::direct_url(&self.config, &self.local().learned.endpoint(&self.config), key)
+    /// The URL under which a browser can read the object, as the option DirectLink says. `about`: what
+    /// a signed link tells the browser; others can't.
+    ///
+    /// # Errors
+    /// [`Code::Config`] where there can be no link, or not yet: a signed one needs the bucket's region.
+    pub fn direct_url(&self, key: &Key, about: About<'_>) -> Result<String> {
+        let object = self.config.object_key(&key.hex());
+        let learned = &self.local().learned;
+        match &self.config.direct_link {
+            Some(DirectLink::Public) => {
+                let endpoint = learned.endpoint_as_configured(&self.config);
+                link::public(&endpoint.address(&self.config.bucket, &object))
+            }
+            Some(DirectLink::PublicAt(host)) => link::public_at(host, &object),
+            Some(DirectLink::Presigned { expires }) => {
+                if !learned.knows_region(&self.config) {
+                    return Err(Error::new(
+                        Code::Config,
+                        "no direct link yet: the bucket's region is not known before the first answer from the server; set Region",
+                    ));
+                }
+                let endpoint = learned.endpoint(&self.config);
+                let address = endpoint.address(&self.config.bucket, &object);
+                let keys = self.config.keys()?;
+                let window = link::window(*expires, learned.now(), None)?;
+                let presigner = self.local().presigner(keys, endpoint.region(), window.0);
+                link::presigned(&self.config, &presigner, &address, window, about)
+            }
+            None => Err(Error::new(
+                Code::Config,
+                "no direct links: a link option has a value that is not allowed",
+            )),
+        }
     }
 
     /// Whether an object was read or stored here, by this process or one that shares its page. Before that, "no such object" may as

@@ -38,6 +38,8 @@ pub struct Endpoint {
     host: String,
     port: Option<u16>,
     region: String,
+    /// Whether it was given, or the host's name says it.
+    region_is_given: bool,
     style: AddressingStyle,
     /// Whether the style was not given, so that the other one may be tried.
     automatic: bool,
@@ -81,6 +83,7 @@ impl Endpoint {
         let (style, automatic) = parse_style(options, &host, bucket);
         Ok(Endpoint {
             https,
+            region_is_given: region.is_some(),
             region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()),
             host,
             port,
@@ -107,6 +110,11 @@ impl Endpoint {
     /// The region to sign for.
     pub fn region(&self) -> &str {
         &self.region
+    }
+
+    /// Whether the region was given, by an option or the host's name; else it is a guess.
+    pub fn region_is_given(&self) -> bool {
+        self.region_is_given
     }
 
     /// The addressing style in force.

@@ -44,12 +44,14 @@ const fn written(name: &'static str, default: &'static str) -> OptionInfo {
 }
 
 /// Every option, with its default: the one list of them.
-pub const OPTIONS: [OptionInfo; 23] = [
+pub const OPTIONS: [OptionInfo; 26] = [
     option("Type", ""),
     option("Bucket", ""),
     option("AccessKeyId", ""),
     secret("SecretAccessKey"),
     secret("SessionToken"),
+    written("Profile", ""),
+    written("CredentialSource", ""),
     option("Host", "s3.amazonaws.com"),
     option("Region", ""),
     option("AddressingStyle", "auto"),
@@ -63,6 +65,7 @@ pub const OPTIONS: [OptionInfo; 23] = [
     option("Proxy", ""),
     written("CreateBucket", "1"),
     option("DirectLink", "public"),
+    option("DirectLinkExpires", "3600"),
     option("DirectLinkHost", ""),
     option("ConnectTimeout", "3"),
     option("ReadTimeout", "15"),

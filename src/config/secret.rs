@@ -23,24 +23,3 @@ impl fmt::Debug for Secret {
         f.write_str("***")
     }
 }
-
-/// An access key given as options.
-#[derive(Clone, Debug)]
-pub struct StaticKeys {
-    /// The key's id, sent with every request.
-    pub access_key_id: String,
-    /// The key itself, which signs requests.
-    pub secret_access_key: Secret,
-    /// Sent with requests that temporary keys sign.
-    pub session_token: Option<Secret>,
-}
-
-impl StaticKeys {
-    pub(crate) fn new(id: &str, secret: &str, token: Option<&str>) -> Self {
-        StaticKeys {
-            access_key_id: id.to_owned(),
-            secret_access_key: Secret::new(secret),
-            session_token: token.map(Secret::new),
-        }
-    }
-}

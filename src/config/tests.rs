@@ -169,7 +169,17 @@ fn every_other_mistake_leaves_reading_as_it_is() {
         (&[("CreateBucket", "yes")], "0 or 1", true),
         (
             &[("DirectLink", "private")],
-            "option DirectLink: 'private' is not allowed",
+            "option DirectLink: 'private' is not allowed: 'public' or 'presigned'",
+            false,
+        ),
+        (
+            &[("DirectLink", "presigned"), ("DirectLinkHost", "cdn")],
+            "option DirectLinkHost makes no sense with DirectLink 'presigned'",
+            false,
+        ),
+        (
+            &[("DirectLinkExpires", "604801")],
+            "a whole number from 1 to 604800; using the default, 3600",
             false,
         ),
         (
@@ -197,10 +207,38 @@ fn every_other_mistake_leaves_reading_as_it_is() {
 }
 
 #[test]
-fn no_keys_at_all_is_said_at_once_and_at_every_call() {
-    let (config, mistakes) = Config::parse([("Bucket", "files")]).unwrap();
-    assert_eq!(mistakes.len(), 1);
-    assert_eq!(config.keys().unwrap_err().code(), Code::Credentials);
+fn keys_are_given_or_sought() {
+    let sought = |given: &[(&str, &str)]| {
+        let given = [&[("Bucket", "files")], given].concat();
+        let (config, mistakes) = Config::parse_in(given, |_| None).unwrap();
+        let refused = config.check_writable().is_err();
+        match config.credentials {
+            Credentials::Given(keys) => (keys.access_key_id, None, mistakes.len(), refused),
+            Credentials::Sought { source, profile } => {
+                (profile.unwrap_or_default(), source, mistakes.len(), refused)
+            }
+        }
+    };
+    let none = String::new;
+    assert_eq!(sought(&[]), (none(), None, 0, false));
+    let instance = ("CredentialSource", "instance");
+    assert_eq!(sought(&[instance]), (none(), Some(Source::Instance), 0, false));
+    let profile = ("Profile", "rt");
+    assert_eq!(
+        sought(&[profile]),
+        ("rt".to_owned(), Some(Source::Profile), 0, false)
+    );
+    assert_eq!(
+        sought(&[instance, profile]),
+        (none(), Some(Source::Instance), 1, true)
+    );
+    assert_eq!(sought(&[("CredentialSource", "ec2")]), (none(), None, 1, true));
+    assert_eq!(sought(&[("SessionToken", "t")]), (none(), None, 1, true));
+    let keys = [("AccessKeyId", "ID"), ("SecretAccessKey", "s")];
+    for more in [instance, profile] {
+        let given = [keys[0], keys[1], more];
+        assert_eq!(sought(&given), ("ID".to_owned(), None, 1, true));
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Page {
     pub other_style: AtomicBool,
     /// The region to sign for.
     pub region: Names,
+    /// Whether the server has taken what was signed for the region in force.
+    pub region_taken: AtomicBool,
     /// What is added to this machine's clock, in seconds.
     pub clock_offset: AtomicI64,
     /// Whether the server has refused a conditional PUT that it took without the condition.
@@ -57,6 +59,7 @@ impl Page {
             failing: Default::default(),
             other_style: AtomicBool::default(),
             region: Names::default(),
+            region_taken: AtomicBool::default(),
             clock_offset: AtomicI64::default(),
             condition_unsupported: AtomicBool::default(),
             unencrypted: AtomicBool::default(),

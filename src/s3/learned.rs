@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::outcome::Failure;
 use crate::config::{AddressingStyle, Config, Endpoint};
@@ -37,14 +38,37 @@ impl Learned {
 
     /// The endpoint in the addressing style and the region in force.
     pub fn endpoint(&self, config: &Config) -> Endpoint {
-        let endpoint = match &config.other_endpoint {
-            Some(other) if self.page.other_style.load(Relaxed) => other,
-            _ => &config.endpoint,
-        };
+        let endpoint = self.endpoint_as_configured(config);
         match self.page.region.get() {
             Some(region) if region != endpoint.region() => endpoint.in_region(&region),
             _ => endpoint.clone(),
         }
+    }
+
+    /// The endpoint in the addressing style in force, in the region of the configuration.
+    pub fn endpoint_as_configured<'a>(&self, config: &'a Config) -> &'a Endpoint {
+        match &config.other_endpoint {
+            Some(other) if self.page.other_style.load(Relaxed) => other,
+            _ => &config.endpoint,
+        }
+    }
+
+    /// Whether the region in force is known to be the bucket's: it was configured, or the server has
+    /// said it, or has taken what was signed for it.
+    pub fn knows_region(&self, config: &Config) -> bool {
+        config.endpoint.region_is_given()
+            || self.page.region_taken.load(Relaxed)
+            || self.page.region.get().is_some()
+    }
+
+    /// The server has taken a request.
+    pub(super) fn note_success(&self) {
+        self.page.region_taken.store(true, Relaxed);
+    }
+
+    /// The server's time, as far as it is known.
+    pub fn now(&self) -> SystemTime {
+        corrected(self.clock_offset())
     }
 
     /// What is added to this machine's clock, in seconds.
@@ -148,6 +172,17 @@ impl Learned {
     fn warn(&self, text: &str) {
         self.log.tell(Level::Warning, text);
     }
+}
+
+/// This machine's time, and so many seconds.
+pub(super) fn corrected(offset: i64) -> SystemTime {
+    let now = SystemTime::now();
+    let seconds = Duration::from_secs(offset.unsigned_abs());
+    let corrected = match offset >= 0 {
+        true => now.checked_add(seconds),
+        false => now.checked_sub(seconds),
+    };
+    corrected.unwrap_or(now)
 }
 
 #[cfg(test)]

@@ -104,6 +104,9 @@ impl Session {
             Either::Right((Either::Left((limit, _)), _)) => Err(stall(limit)),
             Either::Right((Either::Right(_), _)) => Err(too_late()),
         };
+        if result.is_ok() {
+            self.learned.note_success();
+        }
         let skewed = match &result {
             Err(failure) => is_skewed(&exchange, failure),
             Ok(_) => false,

@@ -8,10 +8,10 @@ use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::config::StaticKeys;
+use crate::config::Keys;
 use crate::key::hex;
 
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// One request, as far as the signature covers it.
 pub(super) struct Signable<'a> {
@@ -20,9 +20,9 @@ pub(super) struct Signable<'a> {
     pub(super) path: &'a str,
     /// Percent-encoded query, sorted by name.
     pub(super) query: &'a str,
-    /// Names in lower case, with the values that are sent; sorted here.
+    /// Names in lower case, sorted, with the values that are sent.
     pub(super) headers: Vec<(&'a str, &'a str)>,
-    /// Hexadecimal SHA-256 of the body, as `x-amz-content-sha256` says it.
+    /// Hexadecimal SHA-256 of the body, as `x-amz-content-sha256` says it, or `UNSIGNED-PAYLOAD`.
     pub(super) payload: &'a str,
 }
 
@@ -31,30 +31,67 @@ pub(super) fn timestamp(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).format("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// The value of the Authorization header. `timestamp` is the value of `x-amz-date`.
-pub(super) fn authorization(
-    keys: &StaticKeys,
-    region: &str,
-    timestamp: &str,
-    mut request: Signable<'_>,
-) -> String {
+/// What a signature holds for.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub(super) region: &'a str,
+    /// `s3`, or another service of AWS's.
+    pub(super) service: &'a str,
+    /// The moment, as `x-amz-date` says it.
+    pub(super) timestamp: &'a str,
+}
+
+impl Scope<'_> {
+    /// `20130524`
+    pub(super) fn date(&self) -> &str {
+        self.timestamp.get(..8).unwrap_or(self.timestamp)
+    }
+
+    /// `20130524/us-east-1/s3/aws4_request`
+    pub(super) fn text(&self) -> String {
+        let Scope { region, service, .. } = self;
+        format!("{}/{region}/{service}/aws4_request", self.date())
+    }
+
+    /// The key that signs within this scope; good for the whole day.
+    pub(super) fn key(&self, keys: &Keys) -> [u8; 32] {
+        let secret = format!("AWS4{}", keys.secret_access_key.reveal());
+        [self.date(), self.region, self.service, "aws4_request"]
+            .into_iter()
+            .fold(Vec::from(secret), |key, part| hmac(&key, part).to_vec())
+            .try_into()
+            .unwrap_or_default()
+    }
+
+    /// `key`: what [`Scope::key`] gives.
+    pub(super) fn sign(&self, key: &[u8; 32], request: Signable<'_>) -> String {
+        let digest = hex(&Sha256::digest(canonical_request(request)));
+        let to_sign = format!("{ALGORITHM}\n{}\n{}\n{digest}", self.timestamp, self.text());
+        hex(&hmac(key, &to_sign))
+    }
+}
+
+/// The value of the Authorization header.
+pub(super) fn authorization(keys: &Keys, scope: Scope<'_>, mut request: Signable<'_>) -> String {
     request.headers.sort_unstable();
-    let date = timestamp.get(..8).unwrap_or(timestamp);
-    let scope = format!("{date}/{region}/s3/aws4_request");
-    let names: Vec<&str> = request.headers.iter().map(|(name, _)| *name).collect();
-    let signed_headers = names.join(";");
-    let canonical = canonical_request(&request, &signed_headers);
-    let digest = hex(&Sha256::digest(canonical));
-    let to_sign = format!("{ALGORITHM}\n{timestamp}\n{scope}\n{digest}");
-    let key = signing_key(keys.secret_access_key.reveal(), date, region);
-    let signature = hex(&hmac(&key, &to_sign));
+    let signed_headers = request.signed_headers();
+    let signature = scope.sign(&scope.key(keys), request);
     format!(
-        "{ALGORITHM} Credential={}/{scope},SignedHeaders={signed_headers},Signature={signature}",
-        keys.access_key_id
+        "{ALGORITHM} Credential={}/{},SignedHeaders={signed_headers},Signature={signature}",
+        keys.access_key_id,
+        scope.text(),
     )
 }
 
-fn canonical_request(request: &Signable<'_>, signed_headers: &str) -> String {
+impl Signable<'_> {
+    fn signed_headers(&self) -> String {
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| *name).collect();
+        names.join(";")
+    }
+}
+
+fn canonical_request(request: Signable<'_>) -> String {
+    let signed_headers = request.signed_headers();
     let headers: String = request
         .headers
         .iter()
@@ -73,13 +110,6 @@ fn canonical_request(request: &Signable<'_>, signed_headers: &str) -> String {
     format!("{method}\n{path}\n{query}\n{headers}\n{signed_headers}\n{payload}")
 }
 
-fn signing_key(secret: &str, date: &str, region: &str) -> [u8; 32] {
-    let key = hmac(format!("AWS4{secret}").as_bytes(), date);
-    [region, "s3", "aws4_request"]
-        .into_iter()
-        .fold(key, |key, part| hmac(&key, part))
-}
-
 fn hmac(key: &[u8], text: &str) -> [u8; 32] {
     // HMAC takes a key of any length; an empty tag could only come from a broken crate.
     match Hmac::<Sha256>::new_from_slice(key) {
@@ -91,6 +121,13 @@ fn hmac(key: &[u8], text: &str) -> [u8; 32] {
     }
 }
 
+/// The keys of AWS's examples.
+#[cfg(test)]
+pub(super) fn example_keys() -> Keys {
+    let secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+    Keys::checked("AKIAIOSFODNN7EXAMPLE", secret, None).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,13 +137,16 @@ mod tests {
     const HOST: (&str, &str) = ("host", "examplebucket.s3.amazonaws.com");
     const DATE: (&str, &str) = ("x-amz-date", "20130524T000000Z");
 
+    fn example_scope(timestamp: &str) -> Scope<'_> {
+        Scope {
+            region: "us-east-1",
+            service: "s3",
+            timestamp,
+        }
+    }
+
     fn signature(request: Signable<'_>) -> String {
-        let keys = StaticKeys::new(
-            "AKIAIOSFODNN7EXAMPLE",
-            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-            None,
-        );
-        let header = authorization(&keys, "us-east-1", DATE.1, request);
+        let header = authorization(&example_keys(), example_scope(DATE.1), request);
         header.rsplit('=').next().unwrap().to_owned()
     }
 

@@ -2,7 +2,7 @@
 //! headers that rusoto's model lacks; what comes back is checked before rusoto sees it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hyper::http::header::{HeaderName, HeaderValue, CONTENT_LENGTH, DATE};
 use hyper::http::HeaderMap;
@@ -14,9 +14,10 @@ use rusoto_core::{ByteStream, DispatchSignedRequest};
 use super::answer::AnswerBody;
 use super::connection::Connections;
 use super::document::is_well_formed;
+use super::learned::corrected;
 use super::outcome::{date, Failure, Retry};
 use super::progress::Stage;
-use super::sign::{authorization, timestamp, Signable};
+use super::sign::{authorization, timestamp, Scope, Signable};
 use crate::config::{Address, Config, Endpoint, Mask};
 use crate::error::{one_line, Code};
 use crate::key::Key;
@@ -125,7 +126,7 @@ impl Exchange {
         let (payload, body, length) = self.body(&mut request);
         let mut headers: Vec<(String, String)> = vec![
             ("host".to_owned(), address.authority.clone()),
-            ("x-amz-date".to_owned(), timestamp(self.now())),
+            ("x-amz-date".to_owned(), timestamp(corrected(self.clock_offset))),
             ("x-amz-content-sha256".to_owned(), payload.clone()),
         ];
         if let Some(token) = &keys.session_token {
@@ -159,7 +160,12 @@ impl Exchange {
             headers: signed,
             payload: &payload,
         };
-        let authorization = authorization(keys, self.endpoint.region(), &timestamp, signable);
+        let scope = Scope {
+            region: self.endpoint.region(),
+            service: "s3",
+            timestamp: &timestamp,
+        };
+        let authorization = authorization(keys, scope, signable);
         if let Some((_, signature)) = authorization.rsplit_once('=') {
             signature.clone_into(&mut self.answered().signature);
         }
@@ -201,17 +207,6 @@ impl Exchange {
     /// What must not be shown of an answer: secrets, and the signature, should the server repeat them.
     fn mask(&self) -> Mask {
         self.config.mask.and(&self.answered().signature)
-    }
-
-    /// The server's time, as far as it is known.
-    fn now(&self) -> SystemTime {
-        let offset = Duration::from_secs(self.clock_offset.unsigned_abs());
-        let now = SystemTime::now();
-        let corrected = match self.clock_offset >= 0 {
-            true => now.checked_add(offset),
-            false => now.checked_sub(offset),
-        };
-        corrected.unwrap_or(now)
     }
 
     /// rusoto writes every path as `/bucket/key`, not encoded.

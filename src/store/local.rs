@@ -3,15 +3,15 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::Config;
+use crate::config::{Config, Keys};
 use crate::error::{Code, Error, Result};
 use crate::log::Log;
 use crate::process::{check_descriptors, section, Page};
-use crate::s3::{Budget, Client, Learned};
+use crate::s3::{Budget, Client, Learned, Presigner};
 
 /// What an event loop opens.
 const RUNTIME_DESCRIPTORS: usize = 6;
@@ -25,6 +25,8 @@ pub(super) struct Local {
     pub(super) log: Arc<Log>,
     pub(super) learned: Arc<Learned>,
     bucket_made: Mutex<Option<Instant>>,
+    /// That of the last link.
+    presigner: Mutex<Option<Arc<Presigner>>>,
 }
 
 struct Engine {
@@ -41,6 +43,7 @@ impl Local {
             learned: Arc::new(Learned::new(page, Arc::clone(&log))),
             log,
             bucket_made: Mutex::new(None),
+            presigner: Mutex::new(None),
         }
     }
 
@@ -116,6 +119,15 @@ impl Local {
                     return Err(Error::new(Code::Timeout, text));
                 }
             }
+        }
+    }
+
+    /// Signs links given out at `time`.
+    pub(super) fn presigner(&self, keys: &Keys, region: &str, time: SystemTime) -> Arc<Presigner> {
+        let mut last = self.presigner.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some(presigner) if presigner.is_for(keys, region, time) => Arc::clone(presigner),
+            _ => Arc::clone(last.insert(Arc::new(Presigner::new(keys, region, time)))),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use rts3::config::{Config, Mistake, Proxy, Secret, StaticKeys};
+use rts3::config::{Config, Keys, Mistake, Proxy, Secret};
 use rts3::error::Code;
 use rts3::store::Store;
 
@@ -59,7 +59,7 @@ fn the_search_finds_what_is_there() {
 fn debug_output_is_masked() {
     let (config, mistakes) = parsed(&[]);
     assert!(mistakes.is_empty(), "{mistakes:?}");
-    let keys: &StaticKeys = config.keys().unwrap();
+    let keys: &Keys = config.keys().unwrap();
     let proxy: &Proxy = config.proxy.as_ref().unwrap();
     let secret: &Secret = &keys.secret_access_key;
     assert_eq!(secret.reveal(), SECRET);
@@ -114,7 +114,7 @@ fn messages_of_a_store_are_masked() {
 }
 
 /// A failure with keys in it.
-fn refused(keys: &StaticKeys) -> Result<(), StaticKeys> {
+fn refused(keys: &Keys) -> Result<(), Keys> {
     Err(keys.clone())
 }
 

@@ -242,7 +242,7 @@ fn the_other_addressing_style_is_tried_once() {
         "{warnings:?}"
     );
     assert!(store
-        .direct_url(&object.0)
+        .direct_url(&object.0, About::default())
         .unwrap()
         .starts_with(&host.replace("//", "//files.")));
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rts3::config::Config;
 use rts3::error::Result;
 use rts3::key::Key;
+use rts3::link::About;
 use rts3::s3::Output;
 use rts3::store::Store;
 
@@ -79,7 +80,9 @@ fn run(data: &[u8], make: impl Fn(&[u8], Vec<u8>) -> Answer) {
             check_parts(&message.text, data);
         }
     }
-    let url = store.direct_url(&Key::of(CONTENT)).expect("a public link");
+    let url = store
+        .direct_url(&Key::of(CONTENT), About::default())
+        .expect("a public link");
     check_line(&url, &[SECRET, TOKEN]);
     store.disconnect();
     drop(store);

@@ -1,6 +1,6 @@
 //! Options, given as lines `name=value`.
 
-use rts3::config::Config;
+use rts3::config::{Config, Credentials};
 use rts3::error::Code;
 use rts3::key::Key;
 use rts3::link;
@@ -67,8 +67,9 @@ fn check_config(config: &Config, secrets: &[&str], data: &[u8]) {
     assert!(config.retries <= 20 && config.deadline.as_secs() <= 3600);
     assert!(!config.connect_timeout.is_zero() && !config.read_timeout.is_zero());
     let key = Key::of(b"");
-    if let Ok(url) = link::direct_url(config, &config.endpoint, &key) {
-        let is_safe = |c: u8| c.is_ascii_alphanumeric() || b"-_.~%/:[]".contains(&c);
+    let object = config.object_key(&key.hex());
+    if let Ok(url) = link::public(&config.endpoint.address(&config.bucket, &object)) {
+        let is_safe = |c: u8| c.is_ascii_alphanumeric() || b"-_.~%/:".contains(&c);
         assert!(url.bytes().all(is_safe), "{url:?}");
         assert!(
             url.starts_with("https://") || url.starts_with("http://"),
@@ -76,7 +77,6 @@ fn check_config(config: &Config, secrets: &[&str], data: &[u8]) {
         );
         assert!(url.ends_with(&key.hex()), "{url:?}");
     }
-    let object = config.object_key(&key.hex());
     for endpoint in std::iter::once(&config.endpoint).chain(&config.other_endpoint) {
         let moved = endpoint.in_region("eu-west-9");
         assert_eq!(moved.region(), "eu-west-9");
@@ -100,7 +100,10 @@ fn shown_on_purpose(config: &Config) -> bool {
         config.written.storage_class.as_ref(),
         config.written.bucket_owner.as_ref(),
         config.written.encryption.as_ref(),
-        config.keys.as_ref().map(|keys| &keys.access_key_id),
+        match &config.credentials {
+            Credentials::Given(keys) => Some(&keys.access_key_id),
+            Credentials::Sought { profile, .. } => profile.as_ref(),
+        },
     ];
     names
         .into_iter()

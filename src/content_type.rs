@@ -1,4 +1,4 @@
-//! The Content-Type that an object is stored with.
+//! Types of content: how they are sent, and which of them a browser runs.
 
 use crate::error::quoted;
 
@@ -7,7 +7,7 @@ const LONGEST: usize = 255;
 
 /// The type as a header value, and a warning where the one given can't be sent. It comes from
 /// e-mails of strangers, so a bad one must not keep their attachment from being stored.
-pub(super) fn header_value(given: Option<&str>) -> (String, Option<String>) {
+pub(crate) fn header_value(given: Option<&str>) -> (String, Option<String>) {
     let given = given.unwrap_or_default();
     let trimmed = given.trim_matches([' ', '\t']);
     if trimmed.is_empty() {
@@ -65,7 +65,7 @@ fn essence(content_type: &str) -> String {
 
 /// `attachment` for a type that a browser would run, or that RT serves as a download only: whoever
 /// follows a link to the object must not run a stranger's code.
-pub(super) fn disposition(content_type: &str) -> Option<&'static str> {
+pub(crate) fn disposition(content_type: &str) -> Option<&'static str> {
     let essence = essence(content_type);
     let active = essence.ends_with("xml")
         || essence.ends_with("html")
