@@ -139,6 +139,11 @@ impl Query {
         self.get(name).is_some()
     }
 
+    /// How often the name occurs.
+    pub fn count(&self, name: &str) -> usize {
+        self.0.iter().filter(|(n, _)| n == name).count()
+    }
+
     /// Whether a name begins so.
     pub fn has_prefix(&self, prefix: &str) -> bool {
         self.0.iter().any(|(name, _)| name.starts_with(prefix))

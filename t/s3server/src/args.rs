@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Shown after a mistake.
 pub const USAGE: &str = "\
-usage: s3server --root DIR --log FILE --tls DIR [--faults FILE] [--key ID:SECRET]...
+usage: s3server --root DIR --log FILE --tls DIR [--faults FILE] [--rights FILE] [--key ID:SECRET]...
                 [--no-list-key ID:SECRET]... [--session-token ID:TOKEN]... [--public-bucket NAME]...
                 [--http-port N] [--https-port N] [--region NAME] [--owner ID] [--encryption yes|no]";
 
@@ -20,6 +20,8 @@ pub struct Args {
     pub tls: PathBuf,
     /// Fault rules, JSON lines, read anew for each request.
     pub faults: Option<PathBuf>,
+    /// More keys and public buckets, JSON lines, read anew for each request.
+    pub rights: Option<PathBuf>,
     /// Secret by access key id.
     pub keys: HashMap<String, String>,
     /// Access keys without the ListBucket right.
@@ -51,6 +53,7 @@ impl Args {
                 "--log" => args.log = value.into(),
                 "--tls" => args.tls = value.into(),
                 "--faults" => args.faults = Some(value.into()),
+                "--rights" => args.rights = Some(value.into()),
                 "--key" => args.keys.extend([pair(&option, &value)?]),
                 "--no-list-key" => {
                     let (id, secret) = pair(&option, &value)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hyper::{HeaderMap, StatusCode, Uri, header};
+use hyper::{HeaderMap, header};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::path::S3Path;
@@ -11,120 +11,80 @@ use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use crate::address::Query;
 use crate::args::Args;
-
-/// A presigned link lives a week at most (AWS, "Authenticating Requests: Using Query Parameters").
-const LINK_LIFE: std::ops::RangeInclusive<i64> = 1..=604_800;
+use crate::rights::Rights;
 
 /// Access keys, their rights, and the buckets that are there.
 #[derive(Clone)]
-pub struct Guard(Arc<Rights>);
+pub struct Guard(Arc<Rules>);
 
-struct Rights {
+struct Rules {
     root: PathBuf,
-    keys: std::collections::HashMap<String, String>,
+    rights: Rights,
     no_list: std::collections::HashSet<String>,
-    tokens: std::collections::HashMap<String, String>,
-    public: std::collections::HashSet<String>,
 }
 
 impl Guard {
     /// Takes what the command line says.
     pub fn new(args: &Args) -> Self {
-        Self(Arc::new(Rights {
+        Self(Arc::new(Rules {
             root: args.root.clone(),
-            keys: args.keys.clone(),
+            rights: Rights::of(args),
             no_list: args.no_list.clone(),
-            tokens: args.tokens.clone(),
-            public: args.public.clone(),
         }))
     }
-}
 
-/// The life of a presigned link, which s3s 0.14 does not limit; the rest of the link s3s checks.
-pub fn check_link(uri: &Uri) -> S3Result<()> {
-    let query = Query::parse(uri.query());
-    let Some(expires) = query.get("X-Amz-Expires") else {
-        return Ok(());
-    };
-    let message = match expires.parse() {
-        Ok(seconds) if LINK_LIFE.contains(&seconds) => return Ok(()),
-        Ok(seconds) if seconds > *LINK_LIFE.end() => {
-            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than \
-             604800 seconds"
-        }
-        Ok(seconds) if seconds < 0 => "X-Amz-Expires must be non-negative",
-        _ => "X-Amz-Expires should be a number",
-    };
-    Err(S3Error::with_message(
-        S3ErrorCode::AuthorizationQueryParametersError,
-        message,
-    ))
+    /// What holds now.
+    pub fn rights(&self) -> S3Result<Rights> {
+        let now = self.0.rights.now();
+        now.map_err(|message| S3Error::with_message(S3ErrorCode::InternalError, message))
+    }
 }
 
 #[async_trait::async_trait]
 impl S3Auth for Guard {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        self.0
-            .keys
-            .get(access_key)
-            .map(|secret| SecretKey::from(secret.as_str()))
-            .ok_or_else(|| {
-                s3_error!(
-                    InvalidAccessKeyId,
-                    "The AWS Access Key Id you provided does not exist in our records."
-                )
-            })
+        let rights = self.rights()?;
+        let key = rights.key(access_key).ok_or_else(|| {
+            s3_error!(
+                InvalidAccessKeyId,
+                "The AWS Access Key Id you provided does not exist in our records."
+            )
+        })?;
+        Ok(SecretKey::from(key.secret.as_str()))
     }
 }
 
 #[async_trait::async_trait]
 impl S3Access for Guard {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let rights = &*self.0;
+        let rules = &*self.0;
         let operation = cx.s3_op().name();
         let query = Query::parse(cx.uri().query());
         let access_key = cx
             .credentials()
             .map(|credentials| credentials.access_key.as_str());
-        if let Some(access_key) = access_key {
+        if access_key.is_some() {
             check_headers_signed(cx.headers(), &query)?;
-            rights.check_token(access_key, cx.headers(), &query)?;
         }
         if operation != "CreateBucket" {
-            rights.check_bucket(cx.s3_path())?;
+            rules.check_bucket(cx.s3_path())?;
         }
         let may_list = match access_key {
-            Some(access_key) => !rights.no_list.contains(access_key),
+            Some(access_key) => !rules.no_list.contains(access_key),
             None => {
-                rights.check_public(operation, cx.s3_path(), &query)?;
+                check_public(&self.rights()?, operation, cx.s3_path(), &query)?;
                 false
             }
         };
         if may_list {
             Ok(())
         } else {
-            rights.check_without_list(operation, cx.s3_path())
+            rules.check_without_list(operation, cx.s3_path())
         }
     }
 }
 
-impl Rights {
-    fn check_token(&self, access_key: &str, headers: &HeaderMap, query: &Query) -> S3Result<()> {
-        let sent = headers
-            .get("x-amz-security-token")
-            .and_then(|value| value.to_str().ok());
-        let sent = sent.or_else(|| query.get("X-Amz-Security-Token"));
-        if sent == self.tokens.get(access_key).map(String::as_str) {
-            return Ok(());
-        }
-        let mut error = s3_error!(
-            InvalidToken,
-            "The provided token is malformed or otherwise invalid."
-        );
-        error.set_status_code(StatusCode::FORBIDDEN);
-        Err(error)
-    }
-
+impl Rules {
     /// s3s-fs 0.14 makes a bucket by itself on PUT into one that isn't there.
     fn check_bucket(&self, path: &S3Path) -> S3Result<()> {
         let (S3Path::Bucket { bucket } | S3Path::Object { bucket, .. }) = path else {
@@ -134,22 +94,6 @@ impl Rights {
             return Ok(());
         }
         Err(s3_error!(NoSuchBucket, "The specified bucket does not exist"))
-    }
-
-    fn check_public(&self, operation: &str, path: &S3Path, query: &Query) -> S3Result<()> {
-        let S3Path::Object { bucket, .. } = path else {
-            return Err(denied());
-        };
-        if !self.public.contains(&**bucket) || !["GetObject", "HeadObject"].contains(&operation) {
-            return Err(denied());
-        }
-        if query.has_prefix("response-") {
-            return Err(s3_error!(
-                InvalidRequest,
-                "Request specific response headers cannot be used for anonymous GET requests."
-            ));
-        }
-        Ok(())
     }
 
     /// Who may not list may not learn either whether a key is there.
@@ -165,6 +109,22 @@ impl Rights {
         };
         if missing { Err(denied()) } else { Ok(()) }
     }
+}
+
+fn check_public(rights: &Rights, operation: &str, path: &S3Path, query: &Query) -> S3Result<()> {
+    let S3Path::Object { bucket, .. } = path else {
+        return Err(denied());
+    };
+    if !rights.is_public(bucket) || !["GetObject", "HeadObject"].contains(&operation) {
+        return Err(denied());
+    }
+    if query.has_prefix("response-") {
+        return Err(s3_error!(
+            InvalidRequest,
+            "Request specific response headers cannot be used for anonymous GET requests."
+        ));
+    }
+    Ok(())
 }
 
 /// AWS refuses `x-amz-*` headers that the signature does not cover.

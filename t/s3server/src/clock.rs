@@ -41,15 +41,24 @@ impl Clock {
         let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).ok()?;
         let age = i64::try_from(since_1970.as_secs()).ok()? - signed;
         let server_time = format(now, TimestampFormat::DateTime);
-        let expires = query.get("X-Amz-Expires").and_then(|text| text.parse().ok());
+        let expires: Option<i64> = query.get("X-Amz-Expires").and_then(|text| text.parse().ok());
         match (link, expires) {
             (Some(_), Some(expires)) if age > expires => Some(answer::error_with(
                 StatusCode::FORBIDDEN,
                 "AccessDenied",
                 "Request has expired",
-                &[("ServerTime", &server_time)],
+                &[
+                    ("X-Amz-Expires", &expires.to_string()),
+                    ("ServerTime", &server_time),
+                ],
             )),
             (Some(_), _) if age >= -SKEW => None,
+            (Some(_), _) => Some(answer::error_with(
+                StatusCode::FORBIDDEN,
+                "AccessDenied",
+                "Request is not valid yet",
+                &[("ServerTime", &server_time)],
+            )),
             (None, _) if age.abs() <= SKEW => None,
             _ => Some(answer::error_with(
                 StatusCode::FORBIDDEN,

@@ -83,7 +83,7 @@ use crate::address::Target;
 use crate::answer;
 use crate::region::Region;
 
-mod fields;
+pub mod fields;
 mod parse;
 mod rule;
 

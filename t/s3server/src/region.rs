@@ -7,6 +7,7 @@ use s3s::Body;
 
 use crate::address::{Query, Target};
 use crate::answer;
+use crate::credential::Credential;
 
 /// A region, and how its server speaks.
 #[derive(Clone)]
@@ -50,16 +51,6 @@ impl Refusal {
     }
 }
 
-/// The scope of a request's signature, without the access key: `DATE/REGION/s3/aws4_request`.
-fn scope(head: &Parts, query: &Query) -> Option<String> {
-    let authorization = head.headers.get(header::AUTHORIZATION);
-    let credential = match authorization.and_then(|value| value.to_str().ok()) {
-        Some(text) => text.split("Credential=").nth(1)?.split(',').next()?.trim(),
-        None => query.get("X-Amz-Credential")?,
-    };
-    credential.split_once('/').map(|(_, scope)| scope.to_owned())
-}
-
 impl Region {
     /// A region of AWS.
     pub fn new(name: String) -> Self {
@@ -75,8 +66,8 @@ impl Region {
     /// The refusal of a request that is signed for another region.
     pub fn refuse(&self, head: &Parts, target: &Target) -> Option<Response<Body>> {
         let query = Query::parse(head.uri.query());
-        let scope = scope(head, &query)?;
-        let asked = scope.split('/').nth(1).unwrap_or_default();
+        let credential = Credential::of(head, &query)?;
+        let asked = credential.region();
         if asked == self.name {
             return None;
         }
@@ -84,7 +75,7 @@ impl Region {
         let mut response = match self.refusal {
             Refusal::Moved => self.moved(target),
             Refusal::Malformed => self.malformed(asked, is_link),
-            Refusal::Garage => self.garage(&scope, head.uri.path()),
+            Refusal::Garage => self.garage(&credential.scope, head.uri.path()),
             Refusal::Redirect => self.redirect(head),
         };
         if self.header

@@ -15,7 +15,7 @@ use s3s::{Body, S3ErrorCode};
 
 use crate::address::{Hosts, Target};
 use crate::args::Args;
-use crate::auth::{Guard, check_link};
+use crate::auth::Guard;
 use crate::body::{Received, Reception, Sent};
 use crate::clock::Clock;
 use crate::faults::{Fault, Faults, Length, Point};
@@ -23,13 +23,14 @@ use crate::log::{Exchange, Log};
 use crate::region::Region;
 use crate::store::{Store, Unconditional};
 use crate::wire::Control;
-use crate::{Error, answer};
+use crate::{Error, answer, link};
 
 /// The server behind all connections.
 pub struct Server {
     /// Connections are logged by those who accept them.
     pub log: Arc<Log>,
     s3: S3Service,
+    guard: Guard,
     faults: Faults,
     region: Option<Region>,
     owner: Option<String>,
@@ -44,7 +45,7 @@ impl Server {
         let guard = Guard::new(args);
         let mut builder = S3ServiceBuilder::new(Store::new(&args.root)?);
         builder.set_auth(guard.clone());
-        builder.set_access(guard);
+        builder.set_access(guard.clone());
         builder.set_host(Hosts);
         // Dates are checked here, by a clock that can be wrong.
         let mut config = S3Config::default();
@@ -53,6 +54,7 @@ impl Server {
         Ok(Self {
             log: Arc::new(Log::open(&args.log)?),
             s3: builder.build(),
+            guard,
             faults: Faults::new(args.faults.clone()),
             region: args.region.clone().map(Region::new),
             owner: args.owner.clone(),
@@ -145,6 +147,10 @@ impl Server {
         if let Some(refusal) = self.refuse(turn, &head) {
             return refusal;
         }
+        let overrides = match link::overrides(&head, turn.target) {
+            Ok(headers) => headers,
+            Err(error) => return answer::s3_error(error),
+        };
         let request = Request::from_parts(head, body);
         let mut request = request.map(Body::http_body);
         if fault.ignore_condition && has_condition {
@@ -155,7 +161,7 @@ impl Server {
             exchange.fired("keep");
             request.extensions_mut().insert(keep);
         }
-        let response = match self.s3.call(request).await {
+        let mut response = match self.s3.call(request).await {
             Ok(response) => response,
             Err(error) => answer::error(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -170,6 +176,9 @@ impl Server {
                 "XAmzContentSHA256Mismatch",
                 "The provided 'x-amz-content-sha256' header does not match what was computed.",
             );
+        }
+        if response.status().is_success() {
+            response.headers_mut().extend(overrides);
         }
         match &fault.region {
             Some(region)
@@ -188,14 +197,21 @@ impl Server {
             turn.exchange.fired("region");
             return Some(refusal);
         }
-        if let Err(error) = check_link(&head.uri) {
-            return Some(answer::s3_error(error));
+        if let Some(refusal) = link::refuse(head) {
+            return Some(refusal);
         }
         let clock = turn.fault.clock.unwrap_or(0);
         if let Some(refusal) = Clock(clock).refuse(head) {
             if clock != 0 {
                 turn.exchange.fired("clock");
             }
+            return Some(refusal);
+        }
+        let rights = match self.guard.rights() {
+            Ok(rights) => rights,
+            Err(error) => return Some(answer::s3_error(error)),
+        };
+        if let Some(refusal) = rights.refuse(head) {
             return Some(refusal);
         }
         let owner = head.headers.get("x-amz-expected-bucket-owner");

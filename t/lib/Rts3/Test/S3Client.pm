@@ -19,9 +19,9 @@ Rts3::Test::S3Client - single requests to an S3 server, signed by code that is n
 
 =head1 METHODS
 
-=head2 new url => $url, access_key => $id, secret_key => $secret, region => $region; with %other
+=head2 new url => $url, access_key => $id, secret_key => $secret, token => $token, region => $region; with %other
 
-A client; and another one, for which something of that is different.
+A client; and another one, for which something of that is different. Temporary keys have a token.
 
 =cut
 
@@ -45,6 +45,7 @@ request after it was signed), and unsigned.
 sub request {
     my ( $self, $method, $path, %option ) = @_;
     my @headers = %{ $option{headers} // {} };
+    push @headers, 'X-Amz-Security-Token' => $self->{token} if defined $self->{token} && !$option{unsigned};
     my $request = HTTP::Request->new( $method => "$self->{url}$path", \@headers, $option{content} // '' );
     if ( !$option{unsigned} ) {
         require Net::Amazon::Signature::V4;    # comes with Amazon::S3
@@ -67,8 +68,12 @@ The same request: its status and S3's code in one string, C<404 NoSuchKey>.
 
 sub answer {
     my ( $self, @request ) = @_;
-    my $response = $self->request(@request);
-    my ($code) = $response->content =~ m{<Code>([^<]+)</Code>};
+    return _in_words( $self->request(@request) );
+}
+
+sub _in_words {
+    my ($response) = @_;
+    my ($code)     = $response->content =~ m{<Code>([^<]+)</Code>};
     return join ' ', $response->code, $code // ();
 }
 
@@ -91,8 +96,8 @@ sub keys_in {
 
 =head2 link_to $path, %query
 
-A presigned URL with these parameters beside the usual ones; C<expires> and C<time> (of signing, seconds since 1970) can be
-said among them.
+A presigned URL with these parameters beside the usual ones, or in their place; one that is undef is left out. C<expires>,
+C<time> (of signing, seconds since 1970) and C<method> can be said among them.
 
 =cut
 
@@ -100,6 +105,7 @@ sub link_to {
     my ( $self, $path, %query ) = @_;
     my @then    = gmtime( delete $query{time} // time );
     my $expires = delete $query{expires} // 60;
+    my $method  = delete $query{method}  // 'GET';
     my ( $day, $date ) = ( strftime( '%Y%m%d', @then ), strftime( '%Y%m%dT%H%M%SZ', @then ) );
     my $scope = "$day/$self->{region}/s3/aws4_request";
     my ($host) = $self->{url} =~ m{//(.*)};
@@ -109,26 +115,37 @@ sub link_to {
         'X-Amz-Date'          => $date,
         'X-Amz-Expires'       => $expires,
         'X-Amz-SignedHeaders' => 'host',
+        ( defined $self->{token} ? ( 'X-Amz-Security-Token' => $self->{token} ) : () ),
         %query,
     );
+    delete @query{ grep { !defined $query{$_} } keys %query };
     s/([^A-Za-z0-9_.~-])/sprintf '%%%02X', ord $1/ge for values %query;
     my $query   = join '&',  map {"$_=$query{$_}"} sort keys %query;
-    my $request = join "\n", 'GET', $path, $query, "host:$host", '', 'host', 'UNSIGNED-PAYLOAD';
+    my $request = join "\n", $method, $path, $query, "host:$host", '', 'host', 'UNSIGNED-PAYLOAD';
     my $text    = join "\n", 'AWS4-HMAC-SHA256', $date, $scope, sha256_hex($request);
     my $key     = "AWS4$self->{secret_key}";
     $key = hmac_sha256( $_, $key ) for $day, $self->{region}, 's3', 'aws4_request';
     return "$self->{url}$path?$query&X-Amz-Signature=" . hmac_sha256_hex( $text, $key );
 }
 
-=head2 fetch $url
+=head2 fetch $url, $method, @headers
 
-An L<HTTP::Response> for a URL as it stands, without a signature.
+An L<HTTP::Response> for a URL as it stands, without a signature; with GET unless said.
+
+=head2 fetched $url, $method, @headers
+
+The same as L</answer> says it.
 
 =cut
 
 sub fetch {
-    my ( $self, $url ) = @_;
-    return $self->_agent->get($url);
+    my ( $self, $url, $method, @headers ) = @_;
+    return $self->_agent->request( HTTP::Request->new( $method // 'GET' => $url, \@headers ) );
+}
+
+sub fetched {
+    my ( $self, @request ) = @_;
+    return _in_words( $self->fetch(@request) );
 }
 
 1;

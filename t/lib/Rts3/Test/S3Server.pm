@@ -18,6 +18,10 @@ use JSON::PP       ();
 use POSIX          ();
 use Time::HiRes    ();
 
+use parent 'Rts3::Test::S3Server::Control';
+
+use Rts3::Test::File qw(spew);
+
 =head1 NAME
 
 Rts3::Test::S3Server - an S3 server for one test
@@ -63,7 +67,7 @@ A bucket, or a list of buckets, whose objects anyone may read.
 
 =item dir
 
-Where everything is kept: F<root> with the buckets, F<log>, F<tls>, F<faults>. Default: a temporary
+Where everything is kept: F<root> with the buckets, F<log>, F<tls>, F<faults>, F<rights>. Default: a temporary
 directory that goes with the object. A directory that was used before keeps its objects and its
 certificate authority.
 
@@ -74,7 +78,7 @@ Default: any free port.
 =item region
 
 The region that requests must be signed for; others are 400 C<AuthorizationHeaderMalformed>. Default: any. A rule
-can say more, see L</faults>.
+can say more, see L<Rts3::Test::S3Server::Control>.
 
 =item owner
 
@@ -82,7 +86,7 @@ The account that C<x-amz-expected-bucket-owner> must name, else 403. Default: an
 
 =item encryption
 
-True: PUT with C<x-amz-server-side-encryption> is answered with the same header. Default: it is ignored.
+True: PUT with C<x-amz-server-side-encryption> is answered with the same header.
 
 =item timeout
 
@@ -91,8 +95,6 @@ Seconds to wait for the server to be ready, 20.
 =back
 
 =cut
-
-my $Faults = 0;
 
 sub start {
     my ( $class, %opt ) = @_;
@@ -119,8 +121,7 @@ sub start {
     $self->{tmp}     = File::Temp->newdir( 'rts3-s3server-XXXXXXXX', TMPDIR => 1 ) unless defined $dir;
     $self->{dir}     = Cwd::abs_path( $dir // "$self->{tmp}" ) or Carp::croak("no directory $dir");
     File::Path::make_path( $self->root );
-    _write( $self->_file('log'),    '' );
-    _write( $self->_file('faults'), '' );
+    spew( $self->file($_), '' ) for qw(log faults rights);
     $self->_launch;
     return $self;
 }
@@ -137,9 +138,10 @@ sub _launch {
     my @command = (
         $self->{program},
         '--root'        => $self->root,
-        '--log'         => $self->_file('log'),
-        '--faults'      => $self->_file('faults'),
-        '--tls'         => $self->_file('tls'),
+        '--log'         => $self->file('log'),
+        '--faults'      => $self->file('faults'),
+        '--rights'      => $self->file('rights'),
+        '--tls'         => $self->file('tls'),
         '--http-port'   => $self->{http_port},
         '--https-port'  => $self->{https_port},
         '--key'         => "$self->{access_key}:$self->{secret_key}",
@@ -149,10 +151,9 @@ sub _launch {
         if defined $self->{session_token};
     push @command, '--key'           => "$_:$self->{keys}{$_}" for sort keys %{ $self->{keys} };
     push @command, '--public-bucket' => $_                     for @{ $self->{public} };
-
-    push @command, '--region'     => $self->{region} if defined $self->{region};
-    push @command, '--owner'      => $self->{owner}  if defined $self->{owner};
-    push @command, '--encryption' => 'yes'           if $self->{encryption};
+    push @command, '--region'        => $self->{region} if defined $self->{region};
+    push @command, '--owner'         => $self->{owner}  if defined $self->{owner};
+    push @command, '--encryption'    => 'yes'           if $self->{encryption};
 
     # The write end of its standard input is ours alone (close-on-exec), so the server ends with us.
     my $pid = IPC::Open3::open3( my $in, my $out, '>&STDERR', @command );
@@ -183,6 +184,8 @@ sub _read_line {
 
 =head1 METHODS
 
+Those of L<Rts3::Test::S3Server::Control>, and more.
+
 =head2 http, https, host, https_host
 
 Both addresses as URLs (C<http://127.0.0.1:PORT>, C<https://localhost:PORT>), and without the scheme. A
@@ -203,13 +206,13 @@ The certificate authority's file, PEM.
 
 =head2 access_key, secret_key, session_token
 
-What was given to L</start>, or its default.
+What was given to L</start>.
 
 =head2 no_list_key
 
 The key pair (a list of two) without the right to list: a missing key is 403 for it.
 
-=head2 dir, root, log_file, pid
+=head2 dir, root, log_file, file $name, pid
 
 Where things are, and the number of the process.
 
@@ -233,15 +236,15 @@ sub options {
 sub host        { my ($self) = @_; return $self->http  =~ s{^http://}{}r }
 sub https_host  { my ($self) = @_; return $self->https =~ s{^https://}{}r }
 sub no_list_key { my ($self) = @_; return @{ $self->{no_list} } }
-sub root        { my ($self) = @_; return $self->_file('root') }
-sub log_file    { my ($self) = @_; return $self->_file('log') }
+sub root        { my ($self) = @_; return $self->file('root') }
+sub log_file    { my ($self) = @_; return $self->file('log') }
 
 for my $name (qw(unknown_ca expired other_name tls11 stall)) {
     no strict 'refs';    ## no critic (ProhibitNoStrict)
     *{"https_$name"} = sub { my ($self) = @_; return $self->{ready}{"https_$name"} };
 }
 
-sub _file {
+sub file {
     my ( $self, $name ) = @_;
     return "$self->{dir}/$name";
 }
@@ -297,92 +300,6 @@ sub clear_log {
     my ($self) = @_;
     $self->{offset} = -s $self->log_file;
     return;
-}
-
-=head2 faults
-
-Replaces the rules for faults, given as hashes; without arguments there are none. Counting begins anew.
-
-    $s3->faults( { operation => 'PutObject', nth => [1], do => { answer => { status => 503, code => 'SlowDown' } } } );
-
-C<operation>, C<bucket> and C<key> (exact, or a prefix and C<*>) choose requests; without any of them a rule
-fits all. Of those it fits, counted from 1, a rule fires for the ones in C<nth> (a list; C<[ 2, '...' ]> means
-from the second on) or from the C<from>-th on, else for all; with C<chance> (0 to 1) only so often. The first
-rule that fires decides; but one with nothing but C<region> and C<clock_s> in its C<do> applies beside others.
-
-C<do> is a hash with one or more of
-
-    answer         => { status => 409, code => 'X', message => '', headers => {}, body => '', pad => $bytes }
-    raw            => "HTTP/1.1 200 OK\r\n..."   # these bytes, then the end of the connection
-    ignore_condition, refuse_condition, drop_etag => 1
-    delay_ms       => 500                        # before the answer
-    stall          => { at => $point, after => $bytes }   # nothing more, the connection stays open
-    reset          => { at => $point, after => $bytes }   # RST
-    close          => { at => $point, after => $bytes }   # FIN
-    rate           => 1                          # bytes per second of the answer's body
-    upload_rate    => 1                          # bytes per second read of the request's body
-    flip           => { at => 'body', offset => $byte }   # or at => 'upload': before the server hashes it
-    keep           => 'nothing'                  # success is answered to PUT, but nothing is kept,
-    keep           => { bytes => 100 }           # ... or only its begin,
-    keep           => { flip => $byte }          # ... or all, with one byte damaged
-    length         => { add => -5 }              # a wrong Content-Length, the connection stays open
-    length         => { say => 'abc' }           # this text as Content-Length
-    length         => 'missing'                  # or 'chunked'
-    headers        => { 'x-amz-meta-a' => "\x{fc}" }      # in UTF-8; latin1_headers: in ISO 8859-1
-    header_bytes   => 1_000_000                  # a header x-amz-meta-long of this length
-    close_ms       => 0                          # so long after the answer the connection ends unannounced
-    reset_ms       => 0                          # the same with RST
-    region         => { name => 'eu-central-1', refuse => $how, header => 1, xml => 1, location => $url }
-    clock_s        => 1200                       # the server's clock is so far ahead, or behind if negative
-
-C<$point> is C<upload> (after so many bytes of the request's body, default 0: nothing is read, nothing is
-done), C<received> (the request is complete, nothing is done), C<answered> (the request is carried out,
-nothing of the answer is sent), C<head> (after so many bytes of the answer) or C<body> (after so many bytes of
-the answer's body; Content-Length tells the whole).
-
-C<$how> requests that are signed for another region are refused: C<moved> (301 PermanentRedirect),
-C<malformed> (400 AuthorizationHeaderMalformed, the default), C<garage> (the same as Garage 2.5 says it) or
-C<redirect> (307 with C<location>). Without C<header> there is no C<x-amz-bucket-region> (Garage never has it),
-without C<xml> no C<< <Region> >> and C<< <Endpoint> >> either. HEAD gets the status without a body.
-
-A clock that is behind does not make a presigned link live longer: the real one is looked at, too.
-
-The log tells what was applied to a request in its field C<fault>: C<answer>, C<raw>, C<ignore_condition>,
-C<refuse_condition>, C<drop_etag>, C<delay>, C<stall:$point>, C<reset:$point>, C<close:$point>, C<rate>,
-C<upload_rate>, C<flip:body>, C<flip:upload>, C<keep>, C<length>, C<headers>, C<close_ms>, C<reset_ms>,
-C<region> (refused for it), C<clock> (refused for it); several are joined by C<+>; undef if there was none.
-
-A rule that can't be understood makes every request fail with C<BadFaultRule>. A reference or JSON::PP::true
-is true.
-
-=cut
-
-sub faults {
-    my ( $self, @rules ) = @_;
-    my $mark = ++$Faults;
-    my $json = JSON::PP->new->utf8->canonical;
-    my $text = join '', map { $json->encode( { %$_, set => $mark } ) . "\n" } map { _booleans($_) } @rules;
-    my $file = $self->_file('faults');
-    _write( "$file.new", $text );
-    rename "$file.new", $file or Carp::croak("$file: $!");
-    return;
-}
-
-sub _boolean { my ($value) = @_; return $value ? JSON::PP::true() : JSON::PP::false() }
-
-# Perl has no booleans of its own, JSON has.
-sub _booleans {
-    my ($rule) = @_;
-    my %do = %{ $rule->{do} // {} };
-    for my $flag (qw(ignore_condition refuse_condition drop_etag)) {
-        $do{$flag} = _boolean( $do{$flag} ) if exists $do{$flag};
-    }
-    if ( ref $do{region} ) {
-        my %region = %{ $do{region} };
-        $region{$_} = _boolean( $region{$_} ) for grep { exists $region{$_} } qw(header xml);
-        $do{region} = \%region;
-    }
-    return { %$rule, do => \%do };
 }
 
 =head2 make_bucket
@@ -477,14 +394,6 @@ sub restart {
 sub DESTROY {
     my ($self) = @_;
     $self->stop if defined $self->{parent} && $self->{parent} == $$;
-    return;
-}
-
-sub _write {
-    my ( $file, $text ) = @_;
-    open my $handle, '>:raw', $file or Carp::croak("$file: $!");
-    print {$handle} $text or Carp::croak("$file: $!");
-    close $handle         or Carp::croak("$file: $!");
     return;
 }
 
