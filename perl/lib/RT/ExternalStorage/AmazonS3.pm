@@ -52,6 +52,7 @@ sub Init {
         sub { RT::ExternalStorage::AmazonS3::Secrets->Hide },
         sub { RT::ExternalStorage::AmazonS3::Guard->Install },
         sub { $self->_Open },
+        sub { $self->_WarnOfOwnSite },
         )
     {
         eval { $step->(); 1 } or $self->_LogOnce( error => "internal error: $@" );
@@ -202,24 +203,40 @@ sub _DeleteObject {
 }
 
 sub DownloadURLFor {
-    my $self   = shift;
-    my $object = shift;
-    my $native = $self->{_Native} or return undef;
-
-    local $@;
+    my ( $self, $object ) = @_;
+    local ( $@, $!, $? );
     local $SIG{__DIE__} = 'DEFAULT';
     my $link = eval {
-        my $digest = RT::ExternalStorage::AmazonS3::Link->DigestFor($object);
-        my ( $url, $error );
-        if ( $digest && RT::ExternalStorage::AmazonS3::Link->AllowsPublic($object) ) {
-            ( $url, $error ) = $native->direct_url($digest);
-            $self->_LogOnce( error => 'no direct link: ' . $error->message ) if $error;
-            $self->_Drain;
-        }
+        my $url = eval { $self->_Link($object) };
+        $self->_LogOnce( error => "no direct link: $@" ) if $@;
         $url;
     };
-    $self->_LogOnce( error => "no direct link: $@" ) if $@;
     return $link;
+}
+
+sub _Link {
+    my ( $self, $object ) = @_;
+    my $native    = $self->{_Native}                                        or return undef;
+    my $digest    = RT::ExternalStorage::AmazonS3::Link->DigestFor($object) or return undef;
+    my $presigned = ( $self->{DirectLink} // '' ) eq 'presigned';
+    return undef if !$presigned && !RT::ExternalStorage::AmazonS3::Link->AllowsPublic($object);
+
+    my ( $url, $error ) =
+        $native->direct_url( $digest, $presigned ? RT::ExternalStorage::AmazonS3::Link->About($object) : () );
+    $self->_Drain;
+    $self->_LogOnce( warning => 'RT serves files itself: ' . $error->message ) if $error;
+    return $url;
+}
+
+sub _WarnOfOwnSite {
+    my $self = shift;
+    return if !RT->Config->Get('ExternalStorageDirectLink');
+    my $host = RT::ExternalStorage::AmazonS3::Link->OwnSite(%$self) // return;
+    $self->_LogOnce( warning => "direct links lead to $host, which is RT's own host name: browsers send the cookies "
+            . 'of RT there, and an HTML file that somebody has stored could act in RT as the user who opens it; '
+            . 'let another host name serve them (another port is not enough), by the option '
+            . ( length( $self->{DirectLinkHost} // '' ) ? 'DirectLinkHost' : 'Host' ) );
+    return;
 }
 
 RT::Base->_ImportOverlays();
