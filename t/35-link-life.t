@@ -1,0 +1,132 @@
+#!/usr/bin/perl
+# Presigned links: how long they live, what they open, and what they cost.
+use strict;
+use warnings;
+
+use FindBin;
+use HTTP::Tiny;
+use List::Util qw(min);
+use POSIX      qw(floor);
+use Test::More;
+use Time::HiRes qw(clock_gettime sleep time CLOCK_PROCESS_CPUTIME_ID);
+
+use lib "$FindBin::Bin/lib";
+use Rts3::Test::Needs qw(needs_library needs_s3);
+
+my $native = needs_library;
+my $s3     = needs_s3;
+my $agent  = HTTP::Tiny->new( max_redirect => 0 );
+my %signed = ( Bucket    => 'att', $s3->options, Region => 'us-east-1', DirectLink => 'presigned' );
+my %about  = ( file_name => 'scan.png', content_type => 'image/png', disposition => 'inline' );
+$s3->make_bucket('att');
+
+sub handle {
+    my (%options) = @_;
+    my ( $handle, $error ) = $native->open( %signed, %options );
+    return $handle // die $error;
+}
+
+sub status { my ( $method, $url ) = @_; return $agent->request( $method, $url )->{status} }
+
+# Runs code within one window of so many seconds
+sub within {
+    my ( $seconds, $code ) = @_;
+    for ( 1 .. 20 ) {
+        my $window = floor( time / $seconds );
+        my @result = $code->();
+        return @result if floor( time / $seconds ) == $window;
+    }
+    die 'too slow for a window of this length';
+}
+
+sub next_window {
+    my ($seconds) = @_;
+    my $window = floor( time / $seconds );
+    sleep 0.05 while floor( time / $seconds ) == $window;
+    return;
+}
+
+my $handle = handle();
+my ( $key, $other ) = map { $native->sha256($_) } qw(one other);
+$handle->store( $key,   'one',   content_type => 'text/html' );
+$handle->store( $other, 'other', content_type => 'text/html' );
+
+# ---- what it opens
+
+my $url = $handle->direct_url( $key, %about );
+is( status( GET => $url ),              200, 'a link into a private bucket' );
+is( status( GET => $url =~ s/\?.*//r ), 403, '... which is private' );
+is( status( $_  => $url ),              403, "... and does not open for $_" ) for qw(PUT DELETE POST);
+
+my ( $address, $query ) = split /\?/, $url;
+my @parameters = split /&/, $query;
+for my $index ( 0 .. $#parameters ) {
+    my @changed = @parameters;
+    my ($name) = $changed[$index] =~ /^([^=]+)/;
+    next if $name eq 'X-Amz-Algorithm';
+    $changed[$index] =~ s/(.)\z/$1 eq '1' ? '2' : '1'/e;
+    isnt( status( GET => "$address?" . join '&', @changed ), 200, "another $name: refused" );
+    splice @changed, $index, 1;
+    isnt( status( GET => "$address?" . join '&', @changed ), 200, '... none, too' );
+}
+isnt( status( GET => "$url&response-cache-control=public" ), 200, 'one more parameter: refused' );
+is( status( GET => $url =~ s/$key/$other/r ), 403, 'another object: refused' );
+
+# The key is the content; the type is the attachment's
+my %type = map {
+    my $answer = $agent->get( $handle->direct_url( $key, %about, content_type => $_ ) );
+    ( $_ => $answer->{headers}{'content-type'} );
+} 'image/png', 'text/plain; charset=utf-8';
+is( $type{$_}, $_, "the same object as $_" ) for sort keys %type;
+
+my @unknown = handle( Region => undef )->direct_url( $key, %about );
+is( $unknown[0], undef, 'the region is not known: no link' );
+like( $unknown[1], qr/\[config\]|set Region/, '... and what to do' );
+my $learned = handle( Region => undef, Retries => 1 );
+$learned->get($key);
+is( status( GET => $learned->direct_url( $key, %about ) // '' ), 200, '... until the server has answered' );
+
+# ---- how long it lives
+
+my $six = handle( DirectLinkExpires => 24 );
+my ( $first, $again, $third ) = within(
+    6,
+    sub {
+        map { scalar $six->direct_url( $key, %about ) } 1 .. 3;
+    }
+);
+is( $again, $first, 'within a quarter of its life an attachment has one URL' );
+is( $third, $first, '... for a browser to keep' );
+my ( $one, $two ) = within(
+    6,
+    sub {
+        map { scalar $six->direct_url( $key, %about, file_name => $_ ) } qw(a b);
+    }
+);
+isnt( $one, $two, '... another name: another one' );
+
+my $short  = handle( DirectLinkExpires => 4 );
+my $before = $short->direct_url( $key, %about );
+is( status( GET => $before ), 200, 'a link for 4 seconds' );
+next_window(1);
+isnt( $short->direct_url( $key, %about ), $before, 'in the next window: another link' );
+is( status( GET => $before ), 200, '... while the one before still works' );
+sleep 4;
+is( status( GET => $before ),                                   403, '... until its end' );
+is( status( GET => scalar $short->direct_url( $key, %about ) ), 200, '... and the page is loaded again' );
+
+# ---- what it costs
+
+$s3->clear_log;
+my $rounds = 5;
+my $count  = 20_000;
+my @cost;
+for ( 1 .. $rounds ) {
+    my $begin = clock_gettime(CLOCK_PROCESS_CPUTIME_ID);
+    $handle->direct_url( $key, %about ) for 1 .. $count;
+    push @cost, ( clock_gettime(CLOCK_PROCESS_CPUTIME_ID) - $begin ) / $count * 1e6;
+}
+my $cost = min @cost;
+cmp_ok( $cost, '<', 50, sprintf 'a link costs %.1f microseconds', $cost );
+is( $s3->connections, 0, '... and no connection' );
+done_testing;
