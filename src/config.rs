@@ -153,20 +153,6 @@ impl Config {
             )),
         }
     }
-
-    /// The keys to sign with.
-    ///
-    /// # Errors
-    /// [`Code::Credentials`] where there are none.
-    pub fn keys(&self) -> Result<&Keys> {
-        match &self.credentials {
-            Credentials::Given(keys) => Ok(keys),
-            Credentials::Sought { .. } => Err(Error::new(
-                Code::Credentials,
-                "no credentials: set the options AccessKeyId and SecretAccessKey",
-            )),
-        }
-    }
 }
 
 fn parse_bucket(value: Option<&str>) -> Result<String> {

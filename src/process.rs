@@ -5,6 +5,7 @@
 //! in another process it is forgotten, never dropped (dropping would say good-bye on the parent's
 //! connections), and made anew. What may be known to all workers of one parent stands in a [`Page`].
 
+mod command;
 mod fork;
 mod page;
 
@@ -12,6 +13,7 @@ use std::io;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::{mem, process, ptr, thread};
 
+pub use command::run_command;
 pub use fork::section;
 pub use page::Page;
 

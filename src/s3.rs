@@ -6,6 +6,7 @@ mod answer;
 mod breaker;
 mod client;
 mod connection;
+mod credentials;
 mod document;
 mod learned;
 mod outage;
@@ -25,6 +26,7 @@ mod wire;
 pub(crate) mod testing;
 
 pub use client::{Client, Head, Put};
+pub use credentials::{Credentials, Found};
 pub use learned::Learned;
 pub(crate) use presign::encode_value;
 pub use presign::Presigner;

@@ -21,6 +21,8 @@ use local::Local;
 const ASK_FIRST: usize = 1024 * 1024;
 /// How long a new bucket may answer that it does not exist.
 const NEW_BUCKET: Duration = Duration::from_secs(60);
+/// What a link may wait for keys: a page asks for many.
+const LINK_KEYS: Duration = Duration::from_secs(5);
 const NEW_BUCKET_PAUSE: Duration = Duration::from_millis(500);
 
 /// Contents in one bucket, each under its SHA-256.
@@ -94,16 +96,19 @@ impl Store {
             content,
             content_type: &content_type,
         };
-        self.call(deadline, async |client, budget| loop {
-            match self.store_once(client, budget, &object).await {
-                Err(error)
-                    if error.code() == Code::NoBucket
-                        && self.local().bucket_is_new(NEW_BUCKET)
-                        && budget.left() > NEW_BUCKET_PAUSE =>
-                {
-                    tokio::time::sleep(NEW_BUCKET_PAUSE).await;
+        self.call(deadline, async |client, budget| {
+            client.keys_to_write(budget, "PUT").await?;
+            loop {
+                match self.store_once(client, budget, &object).await {
+                    Err(error)
+                        if error.code() == Code::NoBucket
+                            && self.local().bucket_is_new(NEW_BUCKET)
+                            && budget.left() > NEW_BUCKET_PAUSE =>
+                    {
+                        tokio::time::sleep(NEW_BUCKET_PAUSE).await;
+                    }
+                    result => return result,
                 }
-                result => return result,
             }
         })?;
         self.page.proven.store(true, Relaxed);
@@ -215,6 +220,7 @@ impl Store {
             return Err(Error::new(Code::Config, text));
         }
         self.call(deadline, async |client, budget| {
+            client.keys_to_write(budget, "CreateBucket").await?;
             client.create_bucket(budget).await
         })?;
         self.local().remember_new_bucket();
@@ -228,9 +234,10 @@ impl Store {
         self.config.check_writable()?;
         let empty = Key::of(b"");
         self.call(deadline, async |client, budget| {
-            client.probe(budget, &empty).await
-        })?;
-        Ok("options")
+            let found = client.keys_to_write(budget, "CreateMultipartUpload").await?;
+            client.probe(budget, &empty).await?;
+            Ok(found.source.name())
+        })
     }
 
     /// The URL under which a browser can read the object, as the option DirectLink says. `about`: what
@@ -256,9 +263,14 @@ impl Store {
                 }
                 let endpoint = learned.endpoint(&self.config);
                 let address = endpoint.address(&self.config.bucket, &object);
-                let keys = self.config.keys()?;
-                let window = link::window(*expires, learned.now(), None)?;
-                let presigner = self.local().presigner(keys, endpoint.region(), window.0);
+                let found = match self.local().credentials.at_hand(learned.now()) {
+                    Some(found) => found,
+                    None => self.call(Some(LINK_KEYS), async |client, budget| {
+                        client.keys(budget, "a direct link").await
+                    })?,
+                };
+                let window = link::window(*expires, learned.now(), found.expires)?;
+                let presigner = self.local().presigner(&found.keys, endpoint.region(), window.0);
                 link::presigned(&self.config, &presigner, &address, window, about)
             }
             None => Err(Error::new(

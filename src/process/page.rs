@@ -44,6 +44,10 @@ pub struct Page {
     pub unencrypted: AtomicBool,
     /// Whether an object was read or stored.
     pub proven: AtomicBool,
+    /// Until when no keys are looked for, because none were found.
+    pub no_keys_until: AtomicU64,
+    /// How long that was last, in milliseconds.
+    pub no_keys_for: AtomicU64,
 }
 
 impl Page {
@@ -64,6 +68,8 @@ impl Page {
             condition_unsupported: AtomicBool::default(),
             unencrypted: AtomicBool::default(),
             proven: AtomicBool::default(),
+            no_keys_until: AtomicU64::default(),
+            no_keys_for: AtomicU64::default(),
         }
     }
 

@@ -11,9 +11,10 @@ use rusoto_s3::{
 
 use super::breaker::Breaker;
 use super::connection::Connections;
+use super::credentials::{are_personal, Credentials, Found};
 use super::learned::Learned;
 use super::outcome::{Failure, Retry};
-use super::retry::Budget;
+use super::retry::{self, Budget};
 use super::session::{Operation, Session};
 use super::transfer::{body_of, Download, Output};
 use crate::config::Config;
@@ -51,14 +52,22 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to nothing yet. `learned` is kept up to date, `page` too; `log` is told what happens.
-    pub fn new(config: Arc<Config>, learned: Arc<Learned>, page: &'static Page, log: Arc<Log>) -> Self {
+    /// Connects to nothing yet. `learned` and `credentials` are kept up to date, `page` too; `log` is told
+    /// what happens.
+    pub fn new(
+        config: Arc<Config>,
+        learned: Arc<Learned>,
+        credentials: Arc<Credentials>,
+        page: &'static Page,
+        log: Arc<Log>,
+    ) -> Self {
         let connections = Arc::new(Connections::new(&config));
         Client {
             session: Session {
                 config,
                 connections,
                 learned,
+                credentials,
                 breaker: Breaker::new(page, log),
             },
         }
@@ -70,6 +79,36 @@ impl Client {
 
     fn object_key(&self, key: &Key) -> String {
         self.config().object_key(&key.hex())
+    }
+
+    /// The keys that sign.
+    pub async fn keys(&self, budget: &Budget, name: &'static str) -> Result<Arc<Found>> {
+        let operation = Operation::new(budget, name, None);
+        let session = &self.session;
+        let found = retry::run(
+            budget,
+            false,
+            || true,
+            async |_| session.credentials.get(budget, session.learned.now()).await,
+        );
+        found
+            .await
+            .map_err(|given_up| session.describe(&operation, given_up))
+    }
+
+    /// The same, if they may write: others who run this RT must be able to read what was stored.
+    pub async fn keys_to_write(&self, budget: &Budget, name: &'static str) -> Result<Arc<Found>> {
+        let found = self.keys(budget, name).await?;
+        let source = found.source.name();
+        match are_personal(found.source, self.config()) {
+            false => Ok(found),
+            true => Err(Error::new(
+                Code::Config,
+                format!(
+                    "nothing is written with keys from {source}: another user who runs this RT, such as the web server's or cron's, may not have them, and could not read it; set CredentialSource => '{source}' if all have them, or give the keys in another way"
+                ),
+            )),
+        }
     }
 
     /// Stores `content`, whose key is `key`. `condition`: only if there is no object yet.

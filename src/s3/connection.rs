@@ -69,16 +69,33 @@ pub(super) struct Live {
 }
 
 impl Connections {
+    /// As the configuration says: through its proxy, with its authorities.
     pub(super) fn new(config: &Config) -> Self {
         Connections {
             proxy: config.proxy.clone(),
             mask: config.mask.clone(),
             extra_authorities: config.extra_authorities.clone(),
+            ..Connections::direct()
+        }
+    }
+
+    /// Without a proxy, with the system's authorities.
+    pub(super) fn direct() -> Self {
+        Connections {
+            proxy: None,
+            mask: Mask::default(),
+            extra_authorities: None,
             progress: Progress::new(),
             resolver: Resolver::default(),
             tls: OnceCell::new(),
             idle: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Whether a request to this address is one to the proxy, with the whole URL in it; https goes
+    /// through a tunnel.
+    pub(super) fn asks_proxy(&self, address: &Address) -> bool {
+        self.proxy.is_some() && !address.https
     }
 
     /// A kept connection if there is one that still lives, else a new one.

@@ -10,6 +10,30 @@ pub(super) fn is_well_formed(document: &[u8]) -> bool {
     EventReader::new(document).into_iter().all(|event| event.is_ok())
 }
 
+/// Names and texts of the elements directly within the one at `path`, which begins with the root. None
+/// where it can't be read as XML.
+pub(super) fn children(document: &[u8], path: &[&str]) -> Option<Vec<(String, String)>> {
+    let mut open: Vec<String> = Vec::new();
+    let mut found = Vec::new();
+    for event in EventReader::new(document) {
+        match event.ok()? {
+            XmlEvent::StartElement { name, .. } => open.push(name.local_name),
+            XmlEvent::EndElement { .. } => {
+                open.pop();
+                if open.is_empty() {
+                    break;
+                }
+            }
+            XmlEvent::Characters(text) | XmlEvent::CData(text) => match open.split_last() {
+                Some((name, parents)) if parents == path => found.push((name.clone(), text)),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    Some(found)
+}
+
 /// S3's error document, its texts cut to what a message may hold.
 ///
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
@@ -25,27 +49,13 @@ pub(super) struct ErrorDocument {
 impl ErrorDocument {
     /// None for anything that is not `<Error>` with a `<Code>`.
     pub(super) fn parse(body: &[u8], mask: &Mask) -> Option<Self> {
-        let mut path: Vec<String> = Vec::new();
         let mut found = Self::default();
-        for event in EventReader::new(body) {
-            match event.ok()? {
-                XmlEvent::StartElement { name, .. } => path.push(name.local_name),
-                XmlEvent::EndElement { .. } => {
-                    path.pop();
-                    if path.is_empty() {
-                        break;
-                    }
-                }
-                XmlEvent::Characters(text) | XmlEvent::CData(text) => match path.as_slice() {
-                    [root, leaf] if root == "Error" => match leaf.as_str() {
-                        "Code" => found.code.push_str(&text),
-                        "Message" => found.message.push_str(&text),
-                        "Region" => found.region.get_or_insert_default().push_str(&text),
-                        "Endpoint" => found.endpoint.get_or_insert_default().push_str(&text),
-                        _ => {}
-                    },
-                    _ => {}
-                },
+        for (name, text) in children(body, &["Error"])? {
+            match name.as_str() {
+                "Code" => found.code.push_str(&text),
+                "Message" => found.message.push_str(&text),
+                "Region" => found.region.get_or_insert_default().push_str(&text),
+                "Endpoint" => found.endpoint.get_or_insert_default().push_str(&text),
                 _ => {}
             }
         }

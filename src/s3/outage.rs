@@ -98,8 +98,8 @@ impl Session {
                 return true;
             }
         };
-        if left < limit {
-            // It had no fair chance.
+        if left < limit || failure.contact == Contact::None {
+            // It had no fair chance, or was not asked.
             self.breaker.end_trial();
         } else {
             self.breaker.open(&failure.text);
@@ -146,6 +146,7 @@ impl Session {
                 true
             }
             Err(told) if is_failing(&told) => self.breaker.failing(operation.key, &told.text),
+            Err(told) if told.contact == Contact::None => false,
             _ => {
                 self.breaker.heard();
                 false

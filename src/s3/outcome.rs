@@ -7,7 +7,7 @@ use hyper::http::HeaderMap;
 
 use super::document::ErrorDocument;
 use crate::config::{is_region, region_in_address, Mask};
-use crate::error::{one_line, quoted, Code, Error};
+use crate::error::{one_line, quoted, Code};
 
 /// Whether and how a failed request is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +66,6 @@ impl Failure {
             region: None,
             retry_after: None,
         }
-    }
-
-    /// A failure that trying again won't mend.
-    pub(super) fn fatal(error: &Error) -> Self {
-        Failure::new(error.code(), Retry::Never, error.message())
     }
 
     /// An answer that no server of S3 gives.
@@ -228,9 +223,11 @@ fn advice(s3_code: &str) -> Option<&'static str> {
         "RequestTimeTooSkewed" => {
             "this machine's clock and the server's differ by more than 15 minutes: set the clock"
         }
-        "InvalidAccessKeyId" => "check the option AccessKeyId",
+        "InvalidAccessKeyId" => "check the option AccessKeyId, or where the keys come from",
         "SignatureDoesNotMatch" => "check the option SecretAccessKey",
-        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => "check the option SessionToken",
+        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => {
+            "check the option SessionToken, or where the temporary keys come from"
+        }
         "NoSuchBucket" => "check the options Bucket, Host and Region, and whose account the keys belong to",
         "BucketAlreadyExists" => {
             "the bucket belongs to another account: choose another name for the option Bucket"

@@ -68,6 +68,10 @@ impl Budget {
         self.deadline.saturating_sub(self.start.elapsed())
     }
 
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
     pub(super) fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }

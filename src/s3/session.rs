@@ -9,6 +9,7 @@ use rusoto_s3::S3Client;
 
 use super::breaker::Breaker;
 use super::connection::Connections;
+use super::credentials::Credentials;
 use super::learned::{Learned, CLOCK_ALLOWED};
 use super::outcome::{Contact, Failure, Retry};
 use super::progress::{Stage, StallLimits};
@@ -23,6 +24,7 @@ pub(super) struct Session {
     pub(super) config: Arc<Config>,
     pub(super) connections: Arc<Connections>,
     pub(super) learned: Arc<Learned>,
+    pub(super) credentials: Arc<Credentials>,
     pub(super) breaker: Breaker,
 }
 
@@ -68,8 +70,10 @@ impl Session {
         if left.is_zero() {
             return Err(too_late());
         }
+        let found = self.credentials.get(budget, self.learned.now()).await?;
         let endpoint = self.learned.endpoint(&self.config);
         let exchange = Arc::new(Exchange {
+            found: Arc::clone(&found),
             config: Arc::clone(&self.config),
             endpoint: endpoint.clone(),
             connections: Arc::clone(&self.connections),
@@ -115,8 +119,9 @@ impl Session {
         let corrected =
             ahead.is_some_and(|ahead| self.learned.see_clock(ahead, exchange.clock_offset, skewed));
         result.map_err(|failure| {
-            let corrected =
-                (corrected && skewed) || self.learned.correct(&self.config, &exchange.endpoint, &failure);
+            let corrected = (corrected && skewed)
+                || self.learned.correct(&self.config, &exchange.endpoint, &failure)
+                || self.credentials.refused(&found, budget, &failure);
             Failure {
                 contact: self.contact(),
                 retry: if corrected {

@@ -13,6 +13,7 @@ use rusoto_core::{ByteStream, DispatchSignedRequest};
 
 use super::answer::AnswerBody;
 use super::connection::Connections;
+use super::credentials::Found;
 use super::document::is_well_formed;
 use super::learned::corrected;
 use super::outcome::{date, Failure, Retry};
@@ -49,6 +50,8 @@ pub(super) struct Exchange {
     pub(super) config: Arc<Config>,
     pub(super) endpoint: Endpoint,
     pub(super) connections: Arc<Connections>,
+    /// What signs.
+    pub(super) found: Arc<Found>,
     /// SHA-256 of a body that is streamed.
     pub(super) payload: Option<Key>,
     /// Headers that rusoto's model lacks.
@@ -121,7 +124,7 @@ impl Exchange {
 
     /// The request as it goes out, and where to.
     fn prepare(&self, mut request: SignedRequest) -> Result<(Request<Body>, Address), Failure> {
-        let keys = self.config.keys().map_err(|error| Failure::fatal(&error))?;
+        let keys = &self.found.keys;
         let address = self.address(&request.path);
         let (payload, body, length) = self.body(&mut request);
         let mut headers: Vec<(String, String)> = vec![
@@ -206,7 +209,10 @@ impl Exchange {
 
     /// What must not be shown of an answer: secrets, and the signature, should the server repeat them.
     fn mask(&self) -> Mask {
-        self.config.mask.and(&self.answered().signature)
+        let keys = &self.found.keys;
+        let token = keys.session_token.as_ref().map_or("", |token| token.reveal());
+        let mask = self.config.mask.and(&self.answered().signature);
+        mask.and(keys.secret_access_key.reveal()).and(token)
     }
 
     /// rusoto writes every path as `/bucket/key`, not encoded.

@@ -11,7 +11,7 @@ use crate::config::{Config, Keys};
 use crate::error::{Code, Error, Result};
 use crate::log::Log;
 use crate::process::{check_descriptors, section, Page};
-use crate::s3::{Budget, Client, Learned, Presigner};
+use crate::s3::{Budget, Client, Credentials, Learned, Presigner};
 
 /// What an event loop opens.
 const RUNTIME_DESCRIPTORS: usize = 6;
@@ -24,6 +24,7 @@ pub(super) struct Local {
     page: &'static Page,
     pub(super) log: Arc<Log>,
     pub(super) learned: Arc<Learned>,
+    pub(super) credentials: Arc<Credentials>,
     bucket_made: Mutex<Option<Instant>>,
     /// That of the last link.
     presigner: Mutex<Option<Arc<Presigner>>>,
@@ -35,12 +36,13 @@ struct Engine {
 }
 
 impl Local {
-    pub(super) fn new(config: &Config, page: &'static Page) -> Self {
+    pub(super) fn new(config: &Arc<Config>, page: &'static Page) -> Self {
         let log = Arc::new(Log::new(config.mask.clone()));
         Local {
             engine: Mutex::new(None),
             page,
             learned: Arc::new(Learned::new(page, Arc::clone(&log))),
+            credentials: Arc::new(Credentials::new(Arc::clone(config), page, Arc::clone(&log))),
             log,
             bucket_made: Mutex::new(None),
             presigner: Mutex::new(None),
@@ -84,11 +86,14 @@ impl Local {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build();
         let runtime =
             runtime.map_err(|error| Error::new(Code::Internal, format!("no event loop: {error}")))?;
-        let (learned, log) = (Arc::clone(&self.learned), Arc::clone(&self.log));
-        Ok(Engine {
-            runtime,
-            client: Client::new(Arc::clone(config), learned, self.page, log),
-        })
+        let client = Client::new(
+            Arc::clone(config),
+            Arc::clone(&self.learned),
+            Arc::clone(&self.credentials),
+            self.page,
+            Arc::clone(&self.log),
+        );
+        Ok(Engine { runtime, client })
     }
 
     pub(super) fn disconnect(&self) {

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use rts3::config::{Config, Keys, Mistake, Proxy, Secret};
+use rts3::config::{Config, Credentials, Keys, Mistake, Proxy, Secret};
 use rts3::error::Code;
 use rts3::store::Store;
 
@@ -44,6 +44,13 @@ fn parsed(more: &[(&'static str, &'static str)]) -> (Config, Vec<Mistake>) {
     Config::parse_in(given.chain(more.iter().copied()), |_| None).unwrap()
 }
 
+fn keys_of(config: &Config) -> &Keys {
+    match &config.credentials {
+        Credentials::Given(keys) => keys,
+        Credentials::Sought { .. } => panic!("no keys"),
+    }
+}
+
 #[test]
 fn the_search_finds_what_is_there() {
     let (config, _) = parsed(&[]);
@@ -59,7 +66,7 @@ fn the_search_finds_what_is_there() {
 fn debug_output_is_masked() {
     let (config, mistakes) = parsed(&[]);
     assert!(mistakes.is_empty(), "{mistakes:?}");
-    let keys: &Keys = config.keys().unwrap();
+    let keys = keys_of(&config);
     let proxy: &Proxy = config.proxy.as_ref().unwrap();
     let secret: &Secret = &keys.secret_access_key;
     assert_eq!(secret.reveal(), SECRET);
@@ -121,7 +128,7 @@ fn refused(keys: &Keys) -> Result<(), Keys> {
 #[test]
 fn panics_are_masked() {
     let (config, _) = parsed(&[]);
-    let keys = config.keys().unwrap();
+    let keys = keys_of(&config);
     let panics: [&dyn Fn(); 4] = [
         &|| refused(keys).unwrap(),
         &|| assert_eq!(keys.secret_access_key, Secret::new("another")),

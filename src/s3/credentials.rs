@@ -1,0 +1,348 @@
+//! The keys to sign with: found along the chain of sources, kept in this process, replaced before they
+//! expire.
+
+mod answer;
+mod container;
+mod environment;
+mod http;
+mod instance;
+mod profile;
+mod program;
+mod sts;
+mod web_identity;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::outcome::{Failure, Retry};
+use super::retry::Budget;
+use crate::config::{Config, Credentials as Wanted, Keys, Source};
+use crate::error::{seconds, Code};
+use crate::log::{Level, Log};
+use crate::process::Page;
+
+/// How long before they expire keys are replaced, at most; keys that live shortly: a third of that.
+const MARGIN: Duration = Duration::from_secs(300);
+/// How long a failed search is not repeated; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// What a search may take; a program has 10 s.
+const LONGEST_SEARCH: Duration = Duration::from_secs(12);
+/// The same while there are keys that are still good.
+const SHORT_SEARCH: Duration = Duration::from_secs(1);
+/// A search that had less has had no fair chance.
+const FAIR_CHANCE: Duration = Duration::from_secs(1);
+
+/// Keys, and where they were found.
+#[derive(Debug)]
+pub struct Found {
+    /// The keys.
+    pub keys: Keys,
+    /// When they end, by the server's clock.
+    pub expires: Option<SystemTime>,
+    /// Where they come from.
+    pub source: Source,
+    replace: Option<SystemTime>,
+    since: Instant,
+}
+
+impl Found {
+    fn new(source: Source, held: Held, now: SystemTime) -> Self {
+        let replace = held.expires.map(|end| {
+            let life = end.duration_since(now).unwrap_or_default();
+            end - MARGIN.min(life / 3)
+        });
+        Found {
+            keys: held.keys,
+            expires: held.expires,
+            source,
+            replace,
+            since: Instant::now(),
+        }
+    }
+
+    fn is_good(&self, now: SystemTime) -> bool {
+        self.expires.is_none_or(|end| now < end)
+    }
+
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        self.replace.is_none_or(|moment| now < moment)
+    }
+}
+
+/// Keys as a source gives them.
+#[derive(Debug)]
+struct Held {
+    keys: Keys,
+    expires: Option<SystemTime>,
+}
+
+/// Why a source gives no keys.
+#[derive(Debug)]
+enum NoKeys {
+    /// It is not set up here: the next one is looked into.
+    Absent(String),
+    /// It is set up and does not work: the next one may be another account's.
+    Failed(String),
+    /// The same, and it may pass.
+    Passing(String),
+}
+
+type Sourced = Result<Held, NoKeys>;
+
+/// Looks up variables of the environment.
+type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// One look into the sources.
+struct Search<'a> {
+    config: &'a Config,
+    variables: &'a Variables,
+    /// The server's time.
+    now: SystemTime,
+}
+
+impl Search<'_> {
+    /// A variable of the environment; an empty one counts as none.
+    fn variable(&self, name: &str) -> Option<String> {
+        (self.variables)(name).filter(|value| !value.is_empty())
+    }
+
+    async fn look_into(&self, source: Source) -> Sourced {
+        match source {
+            Source::Options => Err(NoKeys::Absent("not given".to_owned())),
+            Source::Environment => environment::look(self),
+            Source::WebIdentity => web_identity::look(self).await,
+            Source::Profile => profile::look(self).await,
+            Source::Container => container::look(self).await,
+            Source::Instance => instance::look(self).await,
+        }
+    }
+
+    /// The first source that is set up, of those wanted.
+    async fn run(&self, wanted: Option<Source>) -> Result<Found, Failure> {
+        let failed = |source: Source, retry, text: &str| {
+            let text = format!("no credentials from {}: {text}", source.name());
+            Failure::new(Code::Credentials, retry, text)
+        };
+        let mut reasons = Vec::new();
+        for source in Source::CHAIN {
+            if wanted.is_some_and(|wanted| wanted != source) {
+                continue;
+            }
+            match self.look_into(source).await {
+                Ok(held) if held.expires.is_some_and(|end| end <= self.now) => {
+                    return Err(failed(source, Retry::Backoff, "the keys have expired already"));
+                }
+                Ok(held) => return Ok(Found::new(source, held, self.now)),
+                Err(NoKeys::Failed(text)) => return Err(failed(source, Retry::Never, &text)),
+                Err(NoKeys::Passing(text)) => return Err(failed(source, Retry::Backoff, &text)),
+                Err(NoKeys::Absent(text)) => reasons.push(format!("{}: {text}", source.name())),
+            }
+        }
+        let text = format!(
+            "no credentials: set the options AccessKeyId and SecretAccessKey, or set up a source ({})",
+            reasons.join("; ")
+        );
+        Err(Failure::new(Code::Credentials, Retry::Never, text))
+    }
+}
+
+/// The keys that this process uses.
+pub struct Credentials {
+    config: Arc<Config>,
+    page: &'static Page,
+    log: Arc<Log>,
+    variables: Box<Variables>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    found: Option<Arc<Found>>,
+    /// Where keys came from last, as the log was told.
+    told: Option<Source>,
+    /// Why the last search failed.
+    reason: String,
+}
+
+impl Credentials {
+    /// Looks for nothing yet. `page` says whether a search is worth it; `log` is told what was found.
+    pub fn new(config: Arc<Config>, page: &'static Page, log: Arc<Log>) -> Self {
+        Credentials::in_environment(config, page, log, |name| std::env::var(name).ok())
+    }
+
+    fn in_environment(
+        config: Arc<Config>,
+        page: &'static Page,
+        log: Arc<Log>,
+        variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        let given = match &config.credentials {
+            Wanted::Given(keys) => Some(Held {
+                keys: keys.clone(),
+                expires: None,
+            }),
+            Wanted::Sought { .. } => None,
+        };
+        let found = given.map(|held| Arc::new(Found::new(Source::Options, held, SystemTime::now())));
+        Credentials {
+            config,
+            page,
+            log,
+            variables: Box::new(variables),
+            state: Mutex::new(State {
+                found,
+                ..State::default()
+            }),
+        }
+    }
+
+    /// The keys at hand, if they need no replacement.
+    pub fn at_hand(&self, now: SystemTime) -> Option<Arc<Found>> {
+        self.state().found.clone().filter(|found| found.is_fresh(now))
+    }
+
+    /// The keys to use: those at hand, or others where they are about to expire. Those that are still
+    /// good are used on where a search fails.
+    pub(super) async fn get(&self, budget: &Budget, now: SystemTime) -> Result<Arc<Found>, Failure> {
+        if let Some(found) = self.at_hand(now) {
+            return Ok(found);
+        }
+        let good = self.state().found.clone().filter(|found| found.is_good(now));
+        let pause = self.page.until(self.page.no_keys_until.load(Relaxed));
+        if !pause.is_zero() {
+            return good.ok_or_else(|| self.not_repeated(budget, pause));
+        }
+        let most = if good.is_some() {
+            SHORT_SEARCH
+        } else {
+            LONGEST_SEARCH
+        };
+        let limit = budget.left().min(most);
+        let search = Search {
+            config: &self.config,
+            variables: &*self.variables,
+            now,
+        };
+        let wanted = match &self.config.credentials {
+            Wanted::Given(_) => Some(Source::Options),
+            Wanted::Sought { source, .. } => *source,
+        };
+        let result = tokio::time::timeout(limit, search.run(wanted)).await;
+        let mut failure = match result {
+            Ok(Ok(found)) => return Ok(self.keep(found)),
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::new(
+                Code::Credentials,
+                Retry::Backoff,
+                format!("no credentials within {}", seconds(limit)),
+            ),
+        };
+        if limit >= FAIR_CHANCE {
+            self.pause(&failure.text);
+        }
+        if let Some(good) = good {
+            let left = good.expires.and_then(|end| end.duration_since(now).ok());
+            self.log.tell(
+                Level::Warning,
+                format!(
+                    "the keys could not be replaced, and are used for {} more: {}",
+                    seconds(left.unwrap_or_default()),
+                    failure.text
+                ),
+            );
+            return Ok(good);
+        }
+        if budget.fails_fast() {
+            failure.retry = Retry::Never;
+        }
+        failure.retry_after = Some(self.page.until(self.page.no_keys_until.load(Relaxed)));
+        Err(failure)
+    }
+
+    /// The server has refused these keys: others are looked for, if they may have changed since the
+    /// call began. True if so.
+    pub(super) fn refused(&self, refused: &Arc<Found>, budget: &Budget, failure: &Failure) -> bool {
+        let is_about_keys = matches!(
+            failure.s3_code.as_deref(),
+            Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" | "InvalidAccessKeyId")
+        );
+        if !is_about_keys || refused.source == Source::Options || refused.since >= budget.start() {
+            return false;
+        }
+        let mut state = self.state();
+        if state
+            .found
+            .as_ref()
+            .is_some_and(|found| Arc::ptr_eq(found, refused))
+        {
+            state.found = None;
+        }
+        true
+    }
+
+    fn keep(&self, found: Found) -> Arc<Found> {
+        self.page.no_keys_until.store(0, Relaxed);
+        self.page.no_keys_for.store(0, Relaxed);
+        let found = Arc::new(found);
+        let mut state = self.state();
+        state.found = Some(Arc::clone(&found));
+        if state.told.replace(found.source) != Some(found.source) {
+            self.log.tell(
+                Level::Info,
+                format!(
+                    "the credentials come from {}: access key {}",
+                    found.source.name(),
+                    found.keys.access_key_id
+                ),
+            );
+        }
+        found
+    }
+
+    fn pause(&self, reason: &str) {
+        reason.clone_into(&mut self.state().reason);
+        let page = self.page;
+        // Another worker may have failed at the same time.
+        if !page.until(page.no_keys_until.load(Relaxed)).is_zero() {
+            return;
+        }
+        let last = Duration::from_millis(page.no_keys_for.load(Relaxed));
+        let pause = (last * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        page.no_keys_for.store(milliseconds, Relaxed);
+        page.no_keys_until.store(page.now() + milliseconds, Relaxed);
+    }
+
+    fn not_repeated(&self, budget: &Budget, pause: Duration) -> Failure {
+        let reason = match &*self.state().reason {
+            "" => "another process found none".to_owned(),
+            reason => reason.to_owned(),
+        };
+        let retry = if budget.fails_fast() {
+            Retry::Never
+        } else {
+            Retry::Backoff
+        };
+        let text = format!("{reason}; they are looked for again in {}", seconds(pause));
+        Failure {
+            retry_after: Some(pause),
+            ..Failure::new(Code::Credentials, retry, text)
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether others who run this RT may not have these keys: what is stored with them could not be read.
+pub(super) fn are_personal(source: Source, config: &Config) -> bool {
+    matches!(source, Source::Environment | Source::Profile) && !config.credentials.names(source)
+}
+
+#[cfg(test)]
+mod tests;
