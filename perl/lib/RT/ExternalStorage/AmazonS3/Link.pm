@@ -51,7 +51,6 @@ sub About {
     if ( defined $name ) {
         $name =~ s/\0//g;
         $name =~ s/[^\x{0}-\x{d7ff}\x{e000}-\x{10ffff}]/\x{fffd}/g;    # what UTF-8 has not
-        utf8::upgrade($name);                                          # characters, not bytes that may be UTF-8
     }
     return ( file_name => $name, content_type => $type, disposition => $disposition );
 }
