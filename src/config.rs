@@ -140,6 +140,13 @@ impl Config {
         format!("{}{digest}", self.prefix)
     }
 
+    /// What is to be said where keys are used over a connection that anybody can read.
+    pub(crate) fn http_warning(&self) -> Option<&'static str> {
+        (!self.endpoint.is_https()).then_some(
+            "option Host begins with http://: whoever is on the way can read what is stored and change what is answered; use https:// where you can",
+        )
+    }
+
     /// Whether this configuration may write.
     ///
     /// # Errors

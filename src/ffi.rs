@@ -225,8 +225,8 @@ pub unsafe extern "C" fn rts3_create_bucket(
 /// Finds out whether objects may be stored, without storing one (it begins an upload in parts and
 /// drops it). `RTS3_NO_BUCKET` where the bucket is missing.
 ///
-/// `*credentials` (`credentials` may be NULL): where the credentials come from, such as "options";
-/// to be released with `rts3_free`.
+/// `*credentials` (`credentials` may be NULL): where the credentials come from: "options", "environment",
+/// "web-identity", "profile", "container" or "instance"; to be released with `rts3_free`.
 ///
 /// # Safety
 /// Any pointer value is allowed for `handle`.

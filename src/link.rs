@@ -72,7 +72,7 @@ pub fn window(
     }
 }
 
-/// A signed link to `address`, for `life` seconds from `time` on.
+/// A signed link to `address`, for `life` seconds.
 ///
 /// # Errors
 /// [`Code::Argument`] for a disposition that does not exist; [`Code::Config`] where the URL would
@@ -81,7 +81,7 @@ pub fn presigned(
     config: &Config,
     presigner: &Presigner,
     address: &Address,
-    (time, life): (SystemTime, u64),
+    life: u64,
     about: About<'_>,
 ) -> Result<String> {
     let kind = disposition(about)?;
@@ -94,7 +94,7 @@ pub fn presigned(
         if let Some(owner) = &config.written.bucket_owner {
             more.push(("x-amz-expected-bucket-owner", owner.clone()));
         }
-        presigner.url(address, time, life, &more)
+        presigner.url(address, life, &more)
     };
     let full = disposition::encoded(kind, about.file_name, LONGEST_URL);
     let length = full.len();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, DirectLink, Mistake};
+use crate::config::{Config, Credentials, DirectLink, Mistake};
 use crate::error::{quoted, Code, Error, Result};
 use crate::key::Key;
 use crate::link::{self, About};
@@ -47,11 +47,10 @@ impl Store {
         for mistake in mistakes {
             store.tell(Level::Error, mistake.message);
         }
-        if !store.config.endpoint.is_https() {
-            store.tell(
-                Level::Warning,
-                "option Host begins with http://: whoever is on the way can read what is stored and change what is answered; use https:// where you can",
-            );
+        if let (Credentials::Given(_), Some(warning)) =
+            (&store.config.credentials, store.config.http_warning())
+        {
+            store.tell(Level::Warning, warning);
         }
         store
     }
@@ -269,9 +268,9 @@ impl Store {
                         client.keys(budget, "a direct link").await
                     })?,
                 };
-                let window = link::window(*expires, learned.now(), found.expires)?;
-                let presigner = self.local().presigner(&found.keys, endpoint.region(), window.0);
-                link::presigned(&self.config, &presigner, &address, window, about)
+                let (time, life) = link::window(*expires, learned.now(), found.expires)?;
+                let presigner = self.local().presigner(&found.keys, endpoint.region(), time);
+                link::presigned(&self.config, &presigner, &address, life, about)
             }
             None => Err(Error::new(
                 Code::Config,

@@ -290,7 +290,11 @@ impl Credentials {
         let found = Arc::new(found);
         let mut state = self.state();
         state.found = Some(Arc::clone(&found));
-        if state.told.replace(found.source) != Some(found.source) {
+        let told = state.told.replace(found.source);
+        if let (None, Some(warning)) = (told, self.config.http_warning()) {
+            self.log.tell(Level::Warning, warning);
+        }
+        if told != Some(found.source) {
             self.log.tell(
                 Level::Info,
                 format!(

@@ -132,7 +132,10 @@ impl Local {
         let mut last = self.presigner.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some(presigner) if presigner.is_for(keys, region, time) => Arc::clone(presigner),
-            _ => Arc::clone(last.insert(Arc::new(Presigner::new(keys, region, time)))),
+            other => {
+                let next = Presigner::new(keys, region, time, other.as_deref());
+                Arc::clone(last.insert(Arc::new(next)))
+            }
         }
     }
 
