@@ -14,8 +14,13 @@ pub(super) fn encoded(kind: &str, name: Option<&str>, room: usize) -> String {
     let (stem, extension) = split(&name);
     let characters: Vec<char> = stem.chars().collect();
     let fits = |count: usize| {
-        let stem: String = characters.iter().take(count).collect();
-        let value = with_name(kind, &format!("{}{extension}", stem.trim_end()));
+        let cut: String = characters.iter().take(count).collect();
+        let stem = if count < characters.len() {
+            cut.trim_end()
+        } else {
+            stem
+        };
+        let value = with_name(kind, &format!("{stem}{extension}"));
         (value.len() <= room).then_some(value)
     };
     // Most names fit as they are; of the others, as much as does.
@@ -98,6 +103,7 @@ mod tests {
                 "aSet-Cookie%3A%20b.txt",
             ),
             ("../../etc/passwd", ".._.._etc_passwd", ".._.._etc_passwd"),
+            ("a .png", "a .png", "a%20.png"),
             ("\u{202e}gpj.exe", "gpj.exe", "gpj.exe"),
             ("<b>'*", "<b>'*", "%3Cb%3E%27%2A"),
         ] {
