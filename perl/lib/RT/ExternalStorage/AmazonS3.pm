@@ -221,11 +221,17 @@ sub _Link {
     my $presigned = ( $self->{DirectLink} // '' ) eq 'presigned';
     return undef if !$presigned && !RT::ExternalStorage::AmazonS3::Link->AllowsPublic($object);
 
-    my ( $url, $error ) =
-        $native->direct_url( $digest, $presigned ? RT::ExternalStorage::AmazonS3::Link->About($object) : () );
+    my @about = $presigned ? RT::ExternalStorage::AmazonS3::Link->About($object) : ();
+    my $start = Time::HiRes::clock_gettime( Time::HiRes::CLOCK_MONOTONIC() );
+    my ( $url, $error ) = $native->direct_url( $digest, @about );
     $self->_Drain;
-    $self->_LogOnce( warning => 'RT serves files itself: ' . $error->message ) if $error;
-    return $url;
+    return $url if !$error;
+
+    # It may have waited for temporary keys
+    RT::ExternalStorage::AmazonS3::Deadline->Spend(
+        Time::HiRes::clock_gettime( Time::HiRes::CLOCK_MONOTONIC() ) - $start );
+    $self->_LogOnce( warning => 'RT serves files itself: ' . $error->message );
+    return undef;
 }
 
 sub _WarnOfOwnSite {
