@@ -8,6 +8,7 @@ mod http;
 mod instance;
 mod profile;
 mod program;
+mod search;
 mod sts;
 mod web_identity;
 
@@ -23,6 +24,8 @@ use crate::config::{Config, Credentials as Wanted, Keys, Source};
 use crate::error::{seconds, Code};
 use crate::log::{Level, Log};
 use crate::process::Page;
+
+use search::{Held, NoKeys, Search, Sourced, Variables};
 
 /// How long before they expire keys are replaced, at most; keys that live shortly: a third of that.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -73,83 +76,6 @@ impl Found {
     }
 }
 
-/// Keys as a source gives them.
-#[derive(Debug)]
-struct Held {
-    keys: Keys,
-    expires: Option<SystemTime>,
-}
-
-/// Why a source gives no keys.
-#[derive(Debug)]
-enum NoKeys {
-    /// It is not set up here: the next one is looked into.
-    Absent(String),
-    /// It is set up and does not work: the next one may be another account's.
-    Failed(String),
-    /// The same, and it may pass.
-    Passing(String),
-}
-
-type Sourced = Result<Held, NoKeys>;
-
-/// Looks up variables of the environment.
-type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
-
-/// One look into the sources.
-struct Search<'a> {
-    config: &'a Config,
-    variables: &'a Variables,
-    /// The server's time.
-    now: SystemTime,
-}
-
-impl Search<'_> {
-    /// A variable of the environment; an empty one counts as none.
-    fn variable(&self, name: &str) -> Option<String> {
-        (self.variables)(name).filter(|value| !value.is_empty())
-    }
-
-    async fn look_into(&self, source: Source) -> Sourced {
-        match source {
-            Source::Options => Err(NoKeys::Absent("not given".to_owned())),
-            Source::Environment => environment::look(self),
-            Source::WebIdentity => web_identity::look(self).await,
-            Source::Profile => profile::look(self).await,
-            Source::Container => container::look(self).await,
-            Source::Instance => instance::look(self).await,
-        }
-    }
-
-    /// The first source that is set up, of those wanted.
-    async fn run(&self, wanted: Option<Source>) -> Result<Found, Failure> {
-        let failed = |source: Source, retry, text: &str| {
-            let text = format!("no credentials from {}: {text}", source.name());
-            Failure::new(Code::Credentials, retry, text)
-        };
-        let mut reasons = Vec::new();
-        for source in Source::CHAIN {
-            if wanted.is_some_and(|wanted| wanted != source) {
-                continue;
-            }
-            match self.look_into(source).await {
-                Ok(held) if held.expires.is_some_and(|end| end <= self.now) => {
-                    return Err(failed(source, Retry::Backoff, "the keys have expired already"));
-                }
-                Ok(held) => return Ok(Found::new(source, held, self.now)),
-                Err(NoKeys::Failed(text)) => return Err(failed(source, Retry::Never, &text)),
-                Err(NoKeys::Passing(text)) => return Err(failed(source, Retry::Backoff, &text)),
-                Err(NoKeys::Absent(text)) => reasons.push(format!("{}: {text}", source.name())),
-            }
-        }
-        let text = format!(
-            "no credentials: set the options AccessKeyId and SecretAccessKey, or set up a source ({})",
-            reasons.join("; ")
-        );
-        Err(Failure::new(Code::Credentials, Retry::Never, text))
-    }
-}
-
 /// The keys that this process uses.
 pub struct Credentials {
     config: Arc<Config>,
@@ -181,10 +107,7 @@ impl Credentials {
         variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Self {
         let given = match &config.credentials {
-            Wanted::Given(keys) => Some(Held {
-                keys: keys.clone(),
-                expires: None,
-            }),
+            Wanted::Given(keys) => Some(Held::for_good(keys.clone())),
             Wanted::Sought { .. } => None,
         };
         let found = given.map(|held| Arc::new(Found::new(Source::Options, held, SystemTime::now())));
@@ -200,9 +123,11 @@ impl Credentials {
         }
     }
 
-    /// The keys at hand, if they need no replacement.
+    /// The keys at hand, if they need no replacement, or are good and none is looked for yet.
     pub fn at_hand(&self, now: SystemTime) -> Option<Arc<Found>> {
-        self.state().found.clone().filter(|found| found.is_fresh(now))
+        let found = self.state().found.clone()?;
+        let is_used = found.is_fresh(now) || (found.is_good(now) && !self.pause_left().is_zero());
+        is_used.then_some(found)
     }
 
     /// The keys to use: those at hand, or others where they are about to expire. Those that are still
@@ -211,11 +136,11 @@ impl Credentials {
         if let Some(found) = self.at_hand(now) {
             return Ok(found);
         }
-        let good = self.state().found.clone().filter(|found| found.is_good(now));
-        let pause = self.page.until(self.page.no_keys_until.load(Relaxed));
+        let pause = self.pause_left();
         if !pause.is_zero() {
-            return good.ok_or_else(|| self.not_repeated(budget, pause));
+            return Err(self.not_repeated(budget, pause));
         }
+        let good = self.state().found.clone().filter(|found| found.is_good(now));
         let most = if good.is_some() {
             SHORT_SEARCH
         } else {
@@ -259,7 +184,7 @@ impl Credentials {
         if budget.fails_fast() {
             failure.retry = Retry::Never;
         }
-        failure.retry_after = Some(self.page.until(self.page.no_keys_until.load(Relaxed)));
+        failure.retry_after = Some(self.pause_left());
         Err(failure)
     }
 
@@ -307,11 +232,16 @@ impl Credentials {
         found
     }
 
+    /// How long no keys are looked for.
+    fn pause_left(&self) -> Duration {
+        self.page.until(self.page.no_keys_until.load(Relaxed))
+    }
+
     fn pause(&self, reason: &str) {
         reason.clone_into(&mut self.state().reason);
         let page = self.page;
         // Another worker may have failed at the same time.
-        if !page.until(page.no_keys_until.load(Relaxed)).is_zero() {
+        if !self.pause_left().is_zero() {
             return;
         }
         let last = Duration::from_millis(page.no_keys_for.load(Relaxed));

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::Held;
 use crate::config::Keys;
 
-/// `token`: what the session token is called. An error says what is wrong, without what was read.
-pub(super) fn of_json(document: &[u8], token: &str) -> Result<Held, String> {
+/// `token`: what the session token is called; `told`: when it was written. An error says what is wrong, without what was read.
+pub(super) fn of_json(document: &[u8], token: &str, told: Option<SystemTime>) -> Result<Held, String> {
     let document: Value =
         serde_json::from_slice(document).map_err(|_| "what it says is not JSON".to_owned())?;
     let text = |name: &str| document.get(name).and_then(Value::as_str);
@@ -27,6 +27,7 @@ pub(super) fn of_json(document: &[u8], token: &str) -> Result<Held, String> {
         text("SecretAccessKey"),
         text(token),
         text("Expiration"),
+        told,
     )
 }
 
@@ -36,6 +37,7 @@ pub(super) fn held(
     secret: Option<&str>,
     token: Option<&str>,
     expiration: Option<&str>,
+    told: Option<SystemTime>,
 ) -> Result<Held, String> {
     let missing = |name: &str| format!("it gives no {name}");
     let id = id.ok_or_else(|| missing("AccessKeyId"))?;
@@ -43,7 +45,7 @@ pub(super) fn held(
     let keys = Keys::checked(id, secret, token)
         .map_err(|name| format!("it gives a {name} with a character that no key has"))?;
     let expires = expiration.map(moment).transpose()?;
-    Ok(Held { keys, expires })
+    Ok(Held { keys, expires, told })
 }
 
 /// `2026-11-25T20:00:00Z`

@@ -28,7 +28,7 @@ pub(super) async fn look(search: &Search<'_>) -> Sourced {
         .await
         .map_err(NoKeys::Passing)?;
     match answer.status {
-        200 => answer::of_json(&answer.body, "Token")
+        200 => answer::of_json(&answer.body, "Token", answer.date)
             .map_err(|problem| NoKeys::Passing(format!("the container's service: {problem}"))),
         status => {
             let text = format!("the container's service answers with status {status}");

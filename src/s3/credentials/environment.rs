@@ -13,7 +13,7 @@ pub(super) fn look(search: &Search<'_>) -> Sourced {
             let token = search.variable("AWS_SESSION_TOKEN");
             let keys = Keys::checked(&id, &secret, token.as_deref())
                 .map_err(|name| NoKeys::Failed(format!("the {name} has a character that no key has")))?;
-            Ok(Held { keys, expires: None })
+            Ok(Held::for_good(keys))
         }
         (Some(_), None) => Err(half(ID, SECRET)),
         (None, Some(_)) => Err(half(SECRET, ID)),

@@ -1,14 +1,16 @@
 //! Requests to the services that give out keys: short, bounded, each on a new connection.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
+use hyper::http::header::DATE;
 use hyper::http::uri::Scheme;
 use hyper::{Body, Request, Uri};
 
 use super::super::answer::AnswerBody;
 use super::super::connection::Connections;
+use super::super::outcome::date;
 use crate::config::{Address, Config};
 use crate::error::seconds;
 
@@ -25,6 +27,8 @@ pub(super) struct Http {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
+    /// The time that the service has.
+    pub(super) date: Option<SystemTime>,
 }
 
 impl Http {
@@ -94,13 +98,21 @@ impl Http {
             .map_err(|failure| failure.text)?;
         let answer = live.send(request).await.map_err(|error| broken(&error))?;
         let status = answer.status().as_u16();
+        let date = answer
+            .headers()
+            .get(DATE)
+            .and_then(|value| date(value.to_str().ok()?));
         let owner = (live, address.authority.clone());
         let mut pieces = AnswerBody::new(answer.into_body(), LARGEST_ANSWER, owner, &self.connections);
         let mut body = Vec::new();
         while let Some(piece) = pieces.next().await {
             body.extend_from_slice(&piece.map_err(|error| broken(&error))?);
         }
-        Ok(Answer { status, body })
+        Ok(Answer {
+            status,
+            body,
+            date: date.map(SystemTime::from),
+        })
     }
 }
 

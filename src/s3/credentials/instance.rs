@@ -56,12 +56,13 @@ pub(super) async fn look(search: &Search<'_>) -> Sourced {
         return Err(NoKeys::Absent("the instance has no IAM role".to_owned()));
     };
     let keys = ask("GET", &format!("{ROLES}{}", encode_path(role)), header).await?;
+    let date = keys.date;
     let Some(keys) = text(keys)? else {
         return Err(NoKeys::Failed(
             "the metadata service has no keys of the instance's role".to_owned(),
         ));
     };
-    answer::of_json(keys.as_bytes(), "Token")
+    answer::of_json(keys.as_bytes(), "Token", date)
         .map_err(|problem| NoKeys::Passing(format!("the metadata service: {problem}")))
 }
 

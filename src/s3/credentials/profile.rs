@@ -106,12 +106,7 @@ enum Base {
 impl Base {
     async fn look(self: &Base, search: &Search<'_>) -> Sourced {
         let sourced = match self {
-            Base::Keys(keys) => {
-                return Ok(Held {
-                    keys: keys.clone(),
-                    expires: None,
-                })
-            }
+            Base::Keys(keys) => return Ok(Held::for_good(keys.clone())),
             Base::Environment => environment::look(search),
             Base::Container => container::look(search).await,
             Base::Instance => instance::look(search).await,

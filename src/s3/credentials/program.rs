@@ -35,7 +35,7 @@ pub(super) async fn run(command: &str) -> Sourced {
             "credential_process prints a Version other than 1".to_owned(),
         ));
     }
-    let held = answer::of_json(&output, "SessionToken");
+    let held = answer::of_json(&output, "SessionToken", None);
     held.and_then(|held| match version {
         Some(_) => Ok(held),
         None => Err("it gives no Version".to_owned()),

@@ -153,6 +153,7 @@ fn read(answer: Result<Answer, String>, action: &str, mask: &Mask) -> Sourced {
             part("SecretAccessKey").as_deref(),
             part("SessionToken").as_deref(),
             part("Expiration").as_deref(),
+            answer.date,
         )
         .map_err(|problem| NoKeys::Passing(format!("{action}: {problem}")));
     }
