@@ -64,7 +64,7 @@ my $odd = $links . <<'END';
     @Wide::ISA  = 'RT::ObjectCustomFieldValue';
     *Dies::ContentEncoding = sub { die { a => 'reference' } };
     *Wide::ContentEncoding = sub {'external'};
-    *Wide::__Value         = sub { die "cannot say\n" };
+    *Wide::__Value         = sub { ( $!, $? ) = ( 13, 7 ); die "cannot say\n" };
     *Liar::isa             = sub { die "isa\n" };
     my @others = (
         undef, '', 0, 'RT::Attachment', 'f' x 64, [], {}, \*STDOUT, qr/a/, sub { }, \my $scalar,
