@@ -5,6 +5,7 @@ use warnings;
 
 use Encode ();
 use FindBin;
+use LWP::UserAgent;
 use Test::More;
 
 use lib "$FindBin::Bin/lib";
@@ -14,20 +15,18 @@ use Rts3::Test::Needs qw(needs needs_s3);
 use Rts3::Test::RT;
 
 needs( Rts3::Test::RT->missing(4) );
-my $s3     = needs_s3;
+my $s3     = needs_s3( public => ['att'] );
 my $cutoff = 1000;
-my $rt     = Rts3::Test::RT->new(
-    version => 4,
-    config  => "Set(\$ExternalStorageCutoffSize, $cutoff);\nSet(\$MaxInlineBody, 0);\n"
-        . "Set(\%Crypt, Enable => 1, AllowEncryptDataInDB => 1);\nSet(\%GnuPG, Enable => 1);\n",
-    storage => {
-        Type   => 'AmazonS3',
-        Bucket => 'att',
-        $s3->options,
-        Retries  => 0,
-        Deadline => 3,
-    },
+my $config = "Set(\$ExternalStorageCutoffSize, $cutoff);\nSet(\$MaxInlineBody, 0);\n"
+    . "Set(\%Crypt, Enable => 1, AllowEncryptDataInDB => 1);\nSet(\%GnuPG, Enable => 1);\n";
+my %storage = (
+    Type   => 'AmazonS3',
+    Bucket => 'att',
+    $s3->options,
+    Retries  => 0,
+    Deadline => 3,
 );
+my $rt     = Rts3::Test::RT->new( version => 4, config => $config, storage => \%storage );
 my $script = 'rt-externalize-attachments-4';
 like( $rt->call('return $RT::VERSION'), qr/^4\.4\./, 'RT ' . $rt->call('return $RT::VERSION') );
 
@@ -91,6 +90,39 @@ is( $exit,                                            0, 'a second run' );
 is( scalar $s3->requests( operation => 'PutObject' ), 0, '... sends nothing' );
 is_deeply( [ $s3->objects('att') ],                         \@objects, '... the same objects' );
 is_deeply( [ $rt->attachment_rows, $rt->field_value_rows ], $rows,     '... and the same rows' );
+
+# ---- direct links
+
+my %kind = ( public => [], presigned => [ DirectLink => 'presigned', Region => 'us-east-1' ] );
+for my $kind ( sort keys %kind ) {
+    $rt->set_storage( %storage, @{ $kind{$kind} } );
+    $rt->set_config("$config\nSet(\$ExternalStorageDirectLink, 1);");
+    my @objects = (
+        ( map { [ 'RT::Attachment',             $_->{id} ] } @files ),
+        ( map { [ 'RT::ObjectCustomFieldValue', $_->{id} ] } @values )
+    );
+    my @links = $rt->call( <<'END', @objects );
+        return map {
+            my $object = $_->[0]->new( RT->SystemUser );
+            $object->Load( $_->[1] );
+            RT->System->ExternalStorageURLFor($object);
+        } @_;
+END
+    for my $file ( @files, @values ) {
+        my $link = shift @links;
+        if ( $file->{stays} || ( $kind eq 'public' && ( $file->{type} // '' ) =~ /pdf/ ) ) {
+            is( $link, undef, "$file->{name}: no $kind link" );
+            next;
+        }
+        my $answer = LWP::UserAgent->new->get( $link // '' );
+        is( $answer->code, 200, "$file->{name}: a $kind link" );
+        ok( $answer->content eq $file->{content}, '... to the file' );
+        like( $answer->header('Content-Disposition'), qr/filename="\Q$file->{name}\E"/, '... with its name' )
+            if $kind eq 'presigned';
+    }
+}
+$rt->set_storage(%storage);
+$rt->set_config($config);
 
 # ---- Encrypt and Decrypt
 
