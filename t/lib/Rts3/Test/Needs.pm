@@ -6,7 +6,7 @@ use warnings;
 use Exporter   qw(import);
 use Test::More ();
 
-our @EXPORT_OK = qw(needs needs_library needs_rt needs_s3);
+our @EXPORT_OK = qw(needs needs_browser needs_library needs_rt needs_s3);
 
 =head1 NAME
 
@@ -84,6 +84,19 @@ sub needs_rt {
     require Rts3::Test::RT;
     needs( Rts3::Test::RT->missing );
     return Rts3::Test::RT->new(@options);
+}
+
+=head2 needs_browser %options
+
+A L<Rts3::Test::Browser> that was started with these options.
+
+=cut
+
+sub needs_browser {
+    my (@options) = @_;
+    require Rts3::Test::Browser;
+    needs( Rts3::Test::Browser->missing );
+    return Rts3::Test::Browser->start(@options);
 }
 
 1;

@@ -1,0 +1,70 @@
+#!/usr/bin/perl
+# RT's pages in a real browser, with presigned links into a private bucket, over https.
+use strict;
+use warnings;
+use utf8;
+
+use FindBin;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use lib "$FindBin::Bin/lib";
+use Rts3::Test::Browser::Links qw(links_lead trap_works);
+use Rts3::Test::Browser::Ticket;
+
+binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
+
+my $ticket = Rts3::Test::Browser::Ticket->new( bucket => 'private', DirectLink => 'presigned' );
+my ( $s3, $browser ) = ( $ticket->s3, $ticket->browser );
+
+subtest 'the trap' => sub { trap_works($ticket) };
+
+subtest 'presigned links' => sub {
+    $ticket->serve( direct => 1 );
+    links_lead(
+        $ticket,
+        'sales-october.png'     => [ S3 => shown => 'image/png' ],
+        'report.pdf'            => [ S3 => saved => 'report.pdf' ],
+        'price form.html'       => [ S3 => shown => 'text/plain' ],
+        'logo.svg'              => [ S3 => saved => 'logo.svg' ],
+        'import.log'            => [ S3 => shown => 'text/plain' ],
+        'chart "final" <i>.png' => [ S3 => shown => 'image/png' ],
+        'stamp.svg'             => [ S3 => saved => 'stamp.svg' ],
+        'page.html'             => [ S3 => shown => 'text/plain' ],
+        map { $_ => [ S3 => saved => tr/"<>/_/r ] } Rts3::Test::Browser::Files::awkward(),
+    );
+};
+
+subtest 'looked at again' => sub {
+    my %before = map  { $_->{name} => $_->{url} } $ticket->look;
+    my %after  = map  { $_->{name} => $_->{url} } $ticket->look;
+    my @same   = grep { $before{$_} eq $after{$_} } sort keys %after;
+    is( @same, keys %after, 'the page has the same links' );
+};
+
+subtest 'a link that has expired' => sub {
+    $ticket->serve( direct => 1, DirectLinkExpires => 4 );
+    my $link = sub {
+        return ( map { $_->{url} } grep { $_->{name} eq 'report.pdf' } $ticket->look )[0];
+    };
+    my $url = $link->();
+    $browser->forget;
+    $browser->open($url);
+    my $saved = $browser->came_of_it( $browser->url ) // {};
+    is( $saved->{name}, 'report.pdf', 'downloaded while it lives' );
+
+    sleep 5;
+    $browser->forget;
+    $browser->open($url);
+    like( $browser->run('return document.documentElement.textContent'), qr/AccessDenied/, 'refused afterwards' );
+    is( ( map { $_->{status} } $browser->requests( url => qr/^\Q$url\E/ ) )[0], 403, '... with 403' );
+    is( $browser->downloads,                                                    0,   '... and nothing downloaded' );
+
+    my $new = $link->();
+    isnt( $new, $url, 'the page, loaded again, has another one' );
+    $browser->forget;
+    my $got = $ticket->follow( history => 'report.pdf' );
+    ok( $got->{content} eq $ticket->file('report.pdf')->{content}, '... that works' );
+};
+
+done_testing;
