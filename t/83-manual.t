@@ -53,7 +53,7 @@ for my $where ( sort keys %texts ) {
         push @{$kind}, { where => $where, text => $block };
     }
 }
-is( scalar @configurations, 5, 'configurations: four in the manual, one in README' );
+is( scalar @configurations, 6, 'configurations: five in the manual, one in README' );
 is( scalar @policies,       1, 'a bucket policy' );
 is( scalar @switches,       1, 'a switch for direct links' );
 is(
@@ -61,6 +61,15 @@ is(
     'perl/lib/RT/ExternalStorage/',
     'nothing else but the tree of the sources'
 );
+
+# With what is the reader's own put before it, which counts where RT finds an option twice
+sub with_own {
+    my ( $text, $bucket ) = @_;
+    my %own = ( AccessKeyId => $s3->access_key, SecretAccessKey => $s3->secret_key, Host => $s3->http );
+    $own{Bucket} = $bucket if defined $bucket;
+    my $more = join ', ', map {"$_ => '$own{$_}'"} sort keys %own;
+    return "Set(%ExternalStorage, $more);\n$text";
+}
 
 # ---- configurations
 
@@ -78,12 +87,8 @@ for my $block (@configurations) {
     is( $mistake,         undef, '... and complains of nothing but dots in the place of a name' );
     is( $written->{Type}, undef, '... Type is what loads the module' );
 
-    # with what is the reader's own put before it, which counts where RT finds an option twice
-    my %own = ( AccessKeyId => $s3->access_key, SecretAccessKey => $s3->secret_key, Host => $s3->http );
-    $own{Bucket} = "bucket-$count" if $written->{Bucket} eq '...';
-    my $more = join ', ', map {"$_ => '$own{$_}'"} sort keys %own;
     $rt->clear_log;
-    $rt->set_config("Set(%ExternalStorage, $more);\n$block->{text}");
+    $rt->set_config( with_own( $block->{text}, $written->{Bucket} eq '...' ? "bucket-$count" : undef ) );
     my $got = $rt->call( <<'END', "content $count" );
         my ($content) = @_;
         my $storage = RT->System->ExternalStorage;
@@ -146,6 +151,19 @@ for my $switch ( '', $switches[0]{text} ) {
     is( $answer->code, 200, 'the switch, word for word: a link that anybody can follow' );
     ok( $answer->content eq $png, '... to the file' );
 }
+
+my ($presigned) = grep { $_->{text} =~ /presigned/ } @configurations;
+$s3->make_bucket('private');
+$rt->set_storage;
+$rt->set_config(
+    with_own( $presigned->{text}, 'private' ) . $switches[0]{text} . 'Set($ExternalStorageCutoffSize, 100);' );
+my $ticket = $rt->create_ticket( attachments => [ { name => 'b.png', type => 'image/png', content => "$png-b" } ] );
+my ($exit) = $rt->run_script($script);
+is( $exit, 0, "RT's externalizer" );
+my ($id) = map { $_->{id} } grep { ( $_->{name} // '' ) eq 'b.png' } @{ $ticket->{attachments} };
+my $link = $rt->call( $link_of, $id );
+is( LWP::UserAgent->new->get($link)->content, "$png-b", 'the presigned ones, word for word: a link to the file' );
+is( LWP::UserAgent->new->get( $link =~ s/\?.*//r )->code, 403, '... in a private bucket' );
 
 # ---- commands
 

@@ -285,7 +285,8 @@ the account is closed the attachments are gone.
 
 =head1 SETUP
 
-RT needs a pair of keys for S3 and the name of a bucket.
+RT needs a pair of keys for S3 and the name of a bucket. On a machine of Amazon's it needs no keys in its configuration:
+see L</KEYS>.
 
 =over
 
@@ -367,11 +368,21 @@ The bucket's name. Required.
 
 =item C<AccessKeyId>, C<SecretAccessKey>
 
-The pair of keys.
+The pair of keys. Default: those that are found, see L</KEYS>.
 
 =item C<SessionToken>
 
 Belongs to temporary keys. Default: none.
+
+=item C<Profile>
+
+The name of a profile in AWS's files F<~/.aws/credentials> and F<~/.aws/config>, or in those that the environment
+variables C<AWS_SHARED_CREDENTIALS_FILE> and C<AWS_CONFIG_FILE> name. Default: none.
+
+=item C<CredentialSource>
+
+The one place to look for keys: C<environment>, C<web-identity>, C<profile>, C<container> or C<instance>. Default: all of
+them, in this order.
 
 =item C<Host>
 
@@ -456,12 +467,19 @@ get better, such as a file that is not there or a right that is missing, is trie
 
 =item C<DirectLink>
 
-The kind of direct links: C<public>. Default: C<public>. They are off unless RT's C<$ExternalStorageDirectLink> is on.
+The kind of direct links: C<public> or C<presigned>, see L</DIRECT LINKING>. Default: C<public>. They are off unless RT's
+C<$ExternalStorageDirectLink> is on.
+
+=item C<DirectLinkExpires>
+
+How long a presigned link can be followed, in whole seconds, 604800 (a week) at most. Default: 3600. On a page that was
+just loaded a link has at least three quarters of that left, but never more than temporary keys have.
 
 =item C<DirectLinkHost>
 
-Another host that serves the bucket's objects, such as a CDN or a reverse proxy: C<host>, C<host:port> or a URL. Direct
-links then lead to it, with the object's key as their path. Default: none.
+Another host that serves the bucket's objects, such as a CDN or a reverse proxy: C<host>, C<host:port> or a URL. Public
+links then lead to it, with the object's key as their path. Default: none. With presigned links it is a mistake, since a
+signature is good for one host only.
 
 =back
 
@@ -501,19 +519,61 @@ Where the bucket keeps versions of its objects, a deleted object is only hidden:
 for, and can be read by whoever may read old versions. If shredding must destroy it, let a lifecycle rule remove
 I<noncurrent> versions; such a rule touches no object that RT needs.
 
+=head1 KEYS
+
+Where the configuration has no C<AccessKeyId>, keys are looked for in this order: the environment (C<AWS_ACCESS_KEY_ID>,
+C<AWS_SECRET_ACCESS_KEY>, C<AWS_SESSION_TOKEN>); a web identity (C<AWS_WEB_IDENTITY_TOKEN_FILE>, C<AWS_ROLE_ARN>, as EKS
+sets them); AWS's files, with C<role_arn>, C<source_profile> and C<credential_process>; the service for containers of
+ECS and EKS; and the metadata service of an EC2 instance, version 2. RT's log says where they were found. Temporary ones
+are replaced before they expire; while that can't be done, those that are still good go on being used, and the failed
+attempt is repeated only after 5 seconds, and later after up to a minute.
+
+B<All of RT must find the same keys.> The web server, cron and you are different users, with environments and home
+directories of their own; what one of them stores in an account that another one can't reach is lost to it. So nothing
+is stored with keys from the environment or from a home directory, unless C<CredentialSource> or C<Profile> names them.
+Reading takes what it finds.
+
+F<docs/credentials.md> has a recipe for each place, and the rights that RT needs.
+
 =head1 DIRECT LINKING
 
 RT can put links to the bucket into its pages, so that browsers fetch attachments and images from S3 and not through
-RT. That saves RT the work and the traffic. For it everything in the bucket must be readable by everybody.
+RT. That saves RT the work and the traffic. It does so once they are switched on in F<RT_SiteConfig.pm>:
 
-B<Think about privacy and cost before you do this.> For what is read from S3, RT's access control does not exist. The
-only hurdle is that one must know the SHA-256 digest of a file to fetch it; but whoever has got a link can pass it on,
-to the whole world, and you pay for each download. None of this holds for attachments that RT itself delivers: RT
-reads them with its own keys, after it has checked the user's rights.
+    Set($ExternalStorageDirectLink, 1);
 
-To make everything in the bucket readable, open the bucket in the S3 console, and the B<Permissions> tab. Allow public
-bucket policies under B<Block public access>, and put this into B<Bucket policy>, with the name of your bucket in the
-place of C<BUCKET>:
+B<Think about privacy and cost before you do this.> For what is read from S3, RT's access control does not exist:
+whoever has got a link can pass it on, and you pay for each download. None of this holds for attachments that RT itself
+delivers: RT reads them with its own keys, after it has checked the user's rights. There are two kinds of links, and
+F<docs/direct-links.md> helps to choose.
+
+=head2 Presigned links
+
+The bucket stays private. A link is signed with RT's keys, opens one object, and ends after C<DirectLinkExpires>.
+
+    Set(%ExternalStorage,
+        Type            => 'AmazonS3',
+        AccessKeyId     => '...',
+        SecretAccessKey => '...',
+        Bucket          => '...',
+        Region          => 'eu-central-1',
+        DirectLink      => 'presigned',
+    );
+
+C<Region> belongs to it: until the region is known, from that option, from C<Host>, or from the server's answer to
+something else, RT serves the files itself.
+
+The link tells the server what to say of the file: its name and type in RT, whoever stored the same content first, and
+whether a browser may show it. As with RT itself, HTML and XML are plain text unless C<$TrustHTMLAttachments> is set;
+whatever a browser might run, SVG and PDF are downloads, and with C<$AlwaysDownloadAttachments> all files are.
+
+=head2 Public links
+
+Everything in the bucket can be read by everybody, for ever. The only hurdle is that one must know the SHA-256 digest of a
+file to fetch it, and each link that is passed on, to one person or to the whole world, tells it.
+
+Open the bucket in the S3 console, and the B<Permissions> tab. Allow public bucket policies under B<Block public access>,
+and put this into B<Bucket policy>, with the name of your bucket in the place of C<BUCKET>:
 
     {
         "Version": "2012-10-17",
@@ -528,13 +588,14 @@ place of C<BUCKET>:
         ]
     }
 
-Then switch direct links on in F<RT_SiteConfig.pm>:
-
-    Set($ExternalStorageDirectLink, 1);
-
 RT still delivers some attachments itself, since a public link could not keep its rules for them: all of them with
 C<$AlwaysDownloadAttachments>; HTML and XML unless C<$TrustHTMLAttachments> is set; SVG, PDF and whatever else a
 browser might run.
+
+=head2 The host name of the links
+
+Let it be another one than RT's. Browsers send RT's cookies to every port of RT's own host name, and to a file that is
+shown from there RT looks like its own site. RT's log has a warning.
 
 =head1 TROUBLESHOOTING
 
@@ -572,7 +633,7 @@ deleted it, and whose keys these are.
 =item C<AccessDenied>, C<SignatureDoesNotMatch>, C<InvalidAccessKeyId>
 
 The keys are wrong, or their user lacks a right: see step 2 of L</SETUP>. A wrong clock spoils signatures, too. For
-direct links the bucket needs the policy above as well.
+public links the bucket needs the policy above as well.
 
 =item C<PermanentRedirect>, C<AuthorizationHeaderMalformed>
 
@@ -580,7 +641,13 @@ The bucket is in another region, and the server does not say in which: set C<Reg
 
 =item Links are not to S3
 
-C<$ExternalStorageDirectLink> must be on. RT itself serves those types that L</DIRECT LINKING> names.
+C<$ExternalStorageDirectLink> must be on. RT itself serves those types that L</Public links> names. Where there can be no
+link, RT's log says why, once in each process: C<RT serves files itself>.
+
+=item Links that have worked give C<AccessDenied>
+
+They have expired, or the keys that signed them were withdrawn. Loading the page again makes new ones. If it happens at
+once, look at the clock of RT's machine.
 
 =item C<Store>: C<has wide characters>
 
@@ -618,7 +685,8 @@ C<($digest)>, or C<(undef, $message)>.
 
 =item DownloadURLFor OBJECT
 
-A URL, or C<undef> where RT should serve the file itself.
+A URL, or C<undef> where RT should serve the file itself. It throws no exception, whatever it is given, and uses no
+network, unless temporary keys must be fetched.
 
 =item Bucket, AccessKeyId, SecretAccessKey
 
