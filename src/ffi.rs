@@ -8,6 +8,7 @@ mod error;
 mod guard;
 mod handle;
 mod output;
+mod registry;
 mod text;
 
 use std::ffi::{c_char, c_void};

@@ -26,6 +26,7 @@ mod wire;
 pub(crate) mod testing;
 
 pub use client::{Client, Head, Put};
+pub use connection::Network;
 pub use credentials::{Credentials, Found};
 pub use learned::Learned;
 pub(crate) use presign::encode_value;

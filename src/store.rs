@@ -1,10 +1,15 @@
 //! The content-addressed store: what Store, Get and Delete mean.
 
+mod engine;
 mod local;
+mod upload;
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures::future::{select, Either};
 
 use crate::config::{Config, Credentials, DirectLink, Mistake};
 use crate::error::{quoted, Code, Error, Result};
@@ -12,18 +17,13 @@ use crate::key::Key;
 use crate::link::{self, About};
 use crate::log::{Level, Message};
 use crate::process::{Page, PerProcess};
-use crate::s3::{Budget, Client, Head, Output, Put, LARGEST_OBJECT};
+use crate::s3::{Budget, Client, Head, Output};
 
-use crate::content_type::{disposition, header_value};
+pub(crate) use engine::Engine;
 use local::Local;
 
-/// Above this many bytes it is cheaper to ask first than to send what is there already.
-const ASK_FIRST: usize = 1024 * 1024;
-/// How long a new bucket may answer that it does not exist.
-const NEW_BUCKET: Duration = Duration::from_secs(60);
 /// What a link may wait for keys: a page asks for many.
 const LINK_KEYS: Duration = Duration::from_secs(5);
-const NEW_BUCKET_PAUSE: Duration = Duration::from_millis(500);
 
 /// Contents in one bucket, each under its SHA-256.
 ///
@@ -73,109 +73,39 @@ impl Store {
         content_type: Option<&str>,
         deadline: Option<Duration>,
     ) -> Result<()> {
-        self.config.check_writable()?;
-        if content.len() as u64 > LARGEST_OBJECT {
-            let text = format!(
-                "content of {} bytes is larger than S3 takes at once, {LARGEST_OBJECT}",
-                content.len()
-            );
-            return Err(Error::new(Code::Argument, text));
-        }
-        let digest = Key::of(content);
-        if digest != *key {
-            let text = format!("the content given is not that of the key: its SHA-256 is {digest}, the key is {key}; nothing was sent");
-            return Err(Error::new(Code::Mismatch, text));
-        }
-        let (content_type, warning) = header_value(content_type);
-        if let Some(warning) = warning {
-            self.tell(Level::Warning, format!("{key}: {warning}"));
-        }
-        let object = Object {
-            key,
-            content,
-            content_type: &content_type,
-        };
+        let object = self.object(Some(key), content, content_type)?;
         self.call(deadline, async |client, budget| {
-            client.keys_to_write(budget, "PUT").await?;
-            loop {
-                match self.store_once(client, budget, &object).await {
-                    Err(error)
-                        if error.code() == Code::NoBucket
-                            && self.local().bucket_is_new(NEW_BUCKET)
-                            && budget.left() > NEW_BUCKET_PAUSE =>
-                    {
-                        tokio::time::sleep(NEW_BUCKET_PAUSE).await;
-                    }
-                    result => return result,
-                }
-            }
+            self.store_object(client, budget, &object).await
         })?;
         self.page.proven.store(true, Relaxed);
         Ok(())
     }
 
-    async fn store_once(&self, client: &Client, budget: &Budget, object: &Object<'_>) -> Result<()> {
-        if object.content.len() > ASK_FIRST {
-            match client.head(budget, object.key).await {
-                Ok(head) => return self.accept_or_mend(client, budget, object, Some(head)).await,
-                // Without the right s3:ListBucket, 403 says nothing about the object.
-                Err(error) if matches!(error.code(), Code::NotFound | Code::Denied) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        if !self.local().learned.supports_condition() {
-            return object.put_over(client, budget).await;
-        }
-        match object.put(client, budget, true).await? {
-            Put::Stored => Ok(()),
-            Put::Exists => self.accept_or_mend(client, budget, object, None).await,
-            Put::ConditionRefused(_) => {
-                // Only if the same PUT succeeds without the condition was it the condition.
-                object.put_over(client, budget).await?;
-                self.local().learned.forget_condition();
-                Ok(())
-            }
-        }
+    /// An engine for a thread that stores many contents.
+    pub(crate) fn engine(&self) -> Result<Engine> {
+        self.local().engine(&self.config)
     }
 
-    /// There is an object under this key: it is believed only after it was seen to be whole.
-    async fn accept_or_mend(
+    /// As [`Store::store`], with an engine of its own, until `stop` is ready. Returns the key, which need
+    /// not be given.
+    pub(crate) fn store_with(
         &self,
-        client: &Client,
-        budget: &Budget,
-        object: &Object<'_>,
-        mut head: Option<Head>,
-    ) -> Result<()> {
-        // AWS computes the SHA-256 that it keeps; elsewhere it may be a mere file beside the object.
-        if self.config.endpoint.is_aws() {
-            if head.is_none() {
-                head = client.head(budget, object.key).await.ok();
+        engine: &Engine,
+        key: Option<&Key>,
+        content: &[u8],
+        content_type: Option<&str>,
+        stop: impl Future<Output = Error>,
+    ) -> Result<Key> {
+        let object = self.object(key, content, content_type)?;
+        engine.run(self.config.deadline, false, async |client, budget| {
+            let store = std::pin::pin!(self.store_object(client, budget, &object));
+            match select(store, std::pin::pin!(stop)).await {
+                Either::Left((result, _)) => result,
+                Either::Right((error, _)) => Err(error),
             }
-            let whole = Head {
-                size: Some(object.content.len() as u64),
-                checksum: Some(*object.key),
-            };
-            if head == Some(whole) {
-                return Ok(());
-            }
-        }
-        match client.get(budget, object.key, &mut Discard, false).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.code() == Code::Corrupt => {
-                object.put_over(client, budget).await?;
-                let text = format!(
-                    "a damaged object was written over with the whole content: {}",
-                    error.message()
-                );
-                self.tell(Level::Warning, text);
-                Ok(())
-            }
-            // Gone meanwhile, or not ours to read.
-            Err(error) if matches!(error.code(), Code::NotFound | Code::Denied) => {
-                object.put_over(client, budget).await
-            }
-            Err(error) => Err(error),
-        }
+        })?;
+        self.page.proven.store(true, Relaxed);
+        Ok(object.key)
     }
 
     /// Reads the content of `key` into `output` and returns its size in bytes. The digest of what
@@ -318,53 +248,6 @@ impl Store {
     fn tell(&self, level: Level, text: impl AsRef<str>) {
         self.local().log.tell(level, text);
     }
-}
-
-/// What is to be stored.
-struct Object<'a> {
-    key: &'a Key,
-    content: &'a [u8],
-    content_type: &'a str,
-}
-
-impl Object<'_> {
-    async fn put(&self, client: &Client, budget: &Budget, condition: bool) -> Result<Put> {
-        let Object {
-            key,
-            content,
-            content_type,
-        } = self;
-        client
-            .put(
-                budget,
-                key,
-                content,
-                content_type,
-                disposition(content_type),
-                condition,
-            )
-            .await
-    }
-
-    /// PUT whatever is there.
-    async fn put_over(&self, client: &Client, budget: &Budget) -> Result<()> {
-        match self.put(client, budget, false).await? {
-            Put::Stored => Ok(()),
-            Put::ConditionRefused(error) => Err(error),
-            Put::Exists => Err(Error::new(Code::Internal, "a condition failed that was not sent")),
-        }
-    }
-}
-
-/// Reads and drops: only the digest matters.
-struct Discard;
-
-impl Output for Discard {
-    fn reserve(&mut self, _size: usize) -> bool {
-        true
-    }
-
-    fn write(&mut self, _offset: usize, _piece: &[u8]) {}
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use rusoto_s3::{
 };
 
 use super::breaker::Breaker;
-use super::connection::Connections;
+use super::connection::{Connections, Network};
 use super::credentials::{are_personal, Credentials, Found};
 use super::learned::Learned;
 use super::outcome::{Failure, Retry};
@@ -52,16 +52,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to nothing yet. `learned` and `credentials` are kept up to date, `page` too; `log` is told
-    /// what happens.
+    /// Connects to nothing yet. `learned` and `credentials` are kept up to date, `page` too; `network` is shared
+    /// with other clients; `log` is told what happens.
     pub fn new(
         config: Arc<Config>,
         learned: Arc<Learned>,
         credentials: Arc<Credentials>,
+        network: &Network,
         page: &'static Page,
         log: Arc<Log>,
     ) -> Self {
-        let connections = Arc::new(Connections::new(&config));
+        let connections = Arc::new(Connections::new(&config, network));
         Client {
             session: Session {
                 config,

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Context;
 use std::time::Duration;
 
@@ -43,13 +43,20 @@ const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 pub(super) struct Connections {
     /// Bytes moved by the exchange under way; calls take turns.
     pub(super) progress: Progress,
-    resolver: Resolver,
+    network: Network,
     proxy: Option<Proxy>,
     mask: Mask,
     /// PEM certificates trusted beside the system's.
     extra_authorities: Option<Vec<u8>>,
-    tls: OnceCell<tokio_native_tls::TlsConnector>,
     idle: Mutex<Vec<Idle>>,
+}
+
+/// What the connections of several threads share: looking up a name once is enough, and so is reading
+/// the system's certificate authorities.
+#[derive(Clone, Default)]
+pub struct Network {
+    resolver: Resolver,
+    tls: Arc<OnceCell<tokio_native_tls::TlsConnector>>,
 }
 
 struct Idle {
@@ -70,8 +77,9 @@ pub(super) struct Live {
 
 impl Connections {
     /// As the configuration says: through its proxy, with its authorities.
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, network: &Network) -> Self {
         Connections {
+            network: network.clone(),
             proxy: config.proxy.clone(),
             mask: config.mask.clone(),
             extra_authorities: config.extra_authorities.clone(),
@@ -86,8 +94,7 @@ impl Connections {
             mask: Mask::default(),
             extra_authorities: None,
             progress: Progress::new(),
-            resolver: Resolver::default(),
-            tls: OnceCell::new(),
+            network: Network::default(),
             idle: Mutex::new(Vec::new()),
         }
     }
@@ -185,6 +192,7 @@ impl Connections {
         };
         let via = self.proxy.as_ref().map_or("", |_| "the proxy ");
         let addresses = self
+            .network
             .resolver
             .lookup(host, port)
             .await
@@ -215,7 +223,7 @@ impl Connections {
     }
 
     fn tls(&self) -> Result<&tokio_native_tls::TlsConnector, Failure> {
-        self.tls.get_or_try_init(|| {
+        self.network.tls.get_or_try_init(|| {
             let mut builder = native_tls::TlsConnector::builder();
             builder.min_protocol_version(Some(Protocol::Tlsv12));
             if let Some(pem) = &self.extra_authorities {

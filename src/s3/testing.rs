@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -46,20 +48,37 @@ impl Server {
         Server::with(|_, _| None)
     }
 
-    /// The thread ends with the test's process.
     pub(crate) fn with(hook: impl FnMut(&Seen, &mut State) -> Option<Vec<u8>> + Send + 'static) -> Self {
+        Server::run(hook, || {})
+    }
+
+    /// `pause` is called before each answer. The thread ends with the test's process.
+    fn run(
+        hook: impl FnMut(&Seen, &mut State) -> Option<Vec<u8>> + Send + 'static,
+        pause: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let host = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::<Mutex<State>>::default();
         let hook: Arc<Mutex<Hook>> = Arc::new(Mutex::new(Box::new(hook)));
-        let shared = Arc::clone(&state);
+        let (shared, pause) = (Arc::clone(&state), Arc::new(pause));
         thread::spawn(move || {
             for (connection, stream) in listener.incoming().enumerate() {
-                let (state, hook) = (Arc::clone(&shared), Arc::clone(&hook));
-                thread::spawn(move || serve(connection, stream.unwrap(), &state, &hook));
+                let (state, hook, pause) = (Arc::clone(&shared), Arc::clone(&hook), Arc::clone(&pause));
+                thread::spawn(move || serve(connection, stream.unwrap(), &state, &hook, &*pause));
             }
         });
         Server { host, state }
+    }
+
+    /// Each answer takes so long. Counts the requests under way, and how many they were at most.
+    pub(crate) fn slow(delay: Duration, now: Arc<AtomicUsize>, most: Arc<AtomicUsize>) -> Self {
+        let pause = move || {
+            most.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
+            thread::sleep(delay);
+            now.fetch_sub(1, Relaxed);
+        };
+        Server::run(|_, _| None, pause)
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -77,10 +96,11 @@ impl Server {
     }
 }
 
-fn serve(connection: usize, stream: TcpStream, state: &Mutex<State>, hook: &Mutex<Hook>) {
+fn serve(connection: usize, stream: TcpStream, state: &Mutex<State>, hook: &Mutex<Hook>, pause: &dyn Fn()) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
     while let Some(seen) = read_request(connection, &mut reader) {
+        pause();
         let mut state = state.lock().unwrap();
         state.requests.push(seen.clone());
         let answered = hook.lock().unwrap()(&seen, &mut state);

@@ -1,27 +1,25 @@
 //! What one process knows and holds of a store.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::runtime::{Builder, Runtime};
-
+use super::engine::Engine;
 use crate::config::{Config, Keys};
 use crate::error::{Code, Error, Result};
 use crate::log::Log;
-use crate::process::{check_descriptors, section, Page};
-use crate::s3::{Budget, Client, Credentials, Learned, Presigner};
+use crate::process::{section, Page};
+use crate::s3::{Budget, Client, Credentials, Learned, Network, Presigner};
 
-/// What an event loop opens.
-const RUNTIME_DESCRIPTORS: usize = 6;
 const TURN_PAUSE: Duration = Duration::from_millis(2);
 
 /// Lives in one process, and is forgotten after a fork.
 pub(super) struct Local {
     /// Whoever holds it has its turn; made at the first call.
     engine: Mutex<Option<Engine>>,
-    page: &'static Page,
+    pub(super) page: &'static Page,
+    /// What the connections of this process share.
+    network: Network,
     pub(super) log: Arc<Log>,
     pub(super) learned: Arc<Learned>,
     pub(super) credentials: Arc<Credentials>,
@@ -30,17 +28,13 @@ pub(super) struct Local {
     presigner: Mutex<Option<Arc<Presigner>>>,
 }
 
-struct Engine {
-    runtime: Runtime,
-    client: Client,
-}
-
 impl Local {
     pub(super) fn new(config: &Arc<Config>, page: &'static Page) -> Self {
         let log = Arc::new(Log::new(config.mask.clone()));
         Local {
             engine: Mutex::new(None),
             page,
+            network: Network::default(),
             learned: Arc::new(Learned::new(page, Arc::clone(&log))),
             credentials: Arc::new(Credentials::new(Arc::clone(config), page, Arc::clone(&log))),
             log,
@@ -66,34 +60,14 @@ impl Local {
         };
         let left = deadline.saturating_sub(start.elapsed());
         // A panic in here drops the engine with all that is half done.
-        let work = async {
-            let budget = Budget::new(left, config.retries)
-                .reserving(config.connect_timeout)
-                .failing_fast(fails_fast);
-            #[cfg(debug_assertions)]
-            panic_if_asked();
-            work(&engine.client, &budget).await
-        };
-        let result = drive(&engine.runtime, work);
+        let result = engine.run(left, fails_fast, work);
         *turn = Some(engine);
         result
     }
 
-    /// The runtime belongs to the calling thread: between two calls nothing runs.
-    fn engine(&self, config: &Arc<Config>) -> Result<Engine> {
-        check_descriptors(RUNTIME_DESCRIPTORS)
-            .map_err(|error| Error::new(Code::Network, format!("no event loop: {error}")))?;
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
-        let runtime =
-            runtime.map_err(|error| Error::new(Code::Internal, format!("no event loop: {error}")))?;
-        let client = Client::new(
-            Arc::clone(config),
-            Arc::clone(&self.learned),
-            Arc::clone(&self.credentials),
-            self.page,
-            Arc::clone(&self.log),
-        );
-        Ok(Engine { runtime, client })
+    /// The engine belongs to the calling thread: between two calls nothing runs.
+    pub(super) fn engine(&self, config: &Arc<Config>) -> Result<Engine> {
+        Engine::new(config, self, &self.network)
     }
 
     pub(super) fn disconnect(&self) {
@@ -147,19 +121,4 @@ impl Local {
         let made = self.bucket_made.lock().unwrap_or_else(PoisonError::into_inner);
         made.is_some_and(|made| made.elapsed() < age)
     }
-}
-
-/// Runs `work` to its end. Forks happen only while it waits.
-fn drive<T>(runtime: &Runtime, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    runtime.block_on(std::future::poll_fn(|cx| section(|| work.as_mut().poll(cx))))
-}
-
-/// For tests of what a mistake in here does: not in a release build.
-#[cfg(debug_assertions)]
-fn panic_if_asked() {
-    assert!(
-        std::env::var_os("RTS3_TEST_PANIC").is_none(),
-        "RTS3_TEST_PANIC asks for it"
-    );
 }

@@ -8,6 +8,7 @@ mod resume;
 mod slow;
 mod trouble;
 
+use super::upload::{Discard, ASK_FIRST};
 use super::*;
 use crate::s3::testing::{answer, error, Seen, Server, State};
 

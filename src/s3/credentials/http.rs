@@ -9,7 +9,7 @@ use hyper::http::uri::Scheme;
 use hyper::{Body, Request, Uri};
 
 use super::super::answer::AnswerBody;
-use super::super::connection::Connections;
+use super::super::connection::{Connections, Network};
 use super::super::outcome::date;
 use crate::config::{Address, Config};
 use crate::error::seconds;
@@ -43,7 +43,7 @@ impl Http {
     /// As the server itself is reached.
     pub(super) fn configured(config: &Config, limit: Duration) -> Self {
         Http {
-            connections: Arc::new(Connections::new(config)),
+            connections: Arc::new(Connections::new(config, &Network::default())),
             limit,
         }
     }
