@@ -148,6 +148,11 @@ typedef uint32_t rts3_status;
 #endif // __cplusplus
 
 /**
+ * Many contents on their way into a bucket. Opaque.
+ */
+typedef struct rts3_bulk rts3_bulk;
+
+/**
  * A failure: its status and one line of text. Released with `rts3_error_free`.
  */
 typedef struct rts3_error rts3_error;
@@ -271,6 +276,24 @@ rts3_status rts3_head(rts3_handle *handle,
                       rts3_error **error);
 
 /**
+ * Lists the objects of the bucket below the option Prefix, in the order of their names, up to 1,000 at a
+ * time. `after`: the name, without the prefix, after which to go on, or NULL.
+ *
+ * `*objects`: a line for each, its name without the prefix (percent-encoded, of which a key is not
+ * changed), a tab, its size in bytes, a newline; to be released with `rts3_free`. `*more`: whether there
+ * are more.
+ *
+ * Safety:
+ * `after` is NULL or NUL-terminated.
+ */
+rts3_status rts3_list(rts3_handle *handle,
+                      const char *after,
+                      uint64_t deadline_ms,
+                      char **objects,
+                      int32_t *more,
+                      rts3_error **error);
+
+/**
  * Makes the bucket, in the region in force; one that is there and ours is success. A Store in this
  * process then tries for up to 60 s while the new bucket is not visible yet.
  *
@@ -368,6 +391,72 @@ void rts3_free(void *memory);
  * The library's version, such as "0.1.0". Never to be released.
  */
 const char *rts3_version(void);
+
+/**
+ * Begins to store many contents at once. No network, no thread yet: those that store are born with all
+ * signals blocked, and live until `rts3_bulk_close`. It belongs to the process that made it; any of its
+ * threads may use it.
+ *
+ * `concurrency`: uploads under way at once, at most; 0 means 32. `memory`: bytes of contents that it may
+ * hold; 0 means 256 MiB.
+ *
+ * Safety:
+ * Any pointer value is allowed for `handle`.
+ */
+rts3_status rts3_bulk_open(rts3_handle *handle,
+                           uint32_t concurrency,
+                           uint64_t memory,
+                           rts3_bulk **bulk,
+                           rts3_error **error);
+
+/**
+ * Takes a copy of `content`, to be hashed and stored as `rts3_store` does, within the option Deadline
+ * from when its turn comes. `id`: a number of the caller's, which comes back with the result. `key`: the
+ * SHA-256 that the content must have, or NULL.
+ *
+ * `*accepted`: 0 where there is no room for it before another content is done: take a result, and try
+ * again. A content that is larger than all the room is taken when nothing else is held.
+ *
+ * Safety:
+ * `content` points to `size` bytes (it may be NULL if `size` is 0); the strings are NULL or NUL-terminated.
+ */
+rts3_status rts3_bulk_submit(rts3_bulk *bulk,
+                             uint64_t id,
+                             const char *key,
+                             const uint8_t *content,
+                             size_t size,
+                             const char *content_type,
+                             int32_t *accepted,
+                             rts3_error **error);
+
+/**
+ * Waits for the result of any content, for `timeout_ms`, and never longer than 200 ms.
+ *
+ * `*found`: whether there is one. If so, `*id` is the number that the content was submitted with, and
+ * either `*failure` is NULL and `key`, 65 bytes of the caller's, is the key that it is stored under, or
+ * `*failure` is an error, to be released with `rts3_error_free`. `*outstanding`: contents whose result
+ * was not taken yet; 0: all is done.
+ *
+ * Safety:
+ * The outputs are as large as said.
+ */
+rts3_status rts3_bulk_wait(rts3_bulk *bulk,
+                           uint64_t timeout_ms,
+                           int32_t *found,
+                           uint64_t *id,
+                           char *key,
+                           rts3_error **failure,
+                           uint64_t *outstanding,
+                           rts3_error **error);
+
+/**
+ * Ends it. Contents that are not done are given up: they may be stored, or not. Returns when the threads
+ * are over, soon.
+ *
+ * Safety:
+ * Any pointer value is allowed for `bulk`.
+ */
+rts3_status rts3_bulk_close(rts3_bulk *bulk, rts3_error **error);
 
 /**
  * The error's status; `RTS3_OK` for NULL.

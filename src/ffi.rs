@@ -4,6 +4,7 @@
 //! into errors. The header's introduction stands in `include/cbindgen.toml`.
 #![allow(non_camel_case_types)]
 
+mod bulk;
 mod error;
 mod guard;
 mod handle;
@@ -15,10 +16,12 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::time::Duration;
 
+use crate::config::encode_path;
 use crate::error::{Code, Error, Result};
 use crate::key::Key;
 use crate::link::About;
 
+pub use bulk::{rts3_bulk, rts3_bulk_close, rts3_bulk_open, rts3_bulk_submit, rts3_bulk_wait};
 pub use error::{
     rts3_error, rts3_error_free, rts3_error_message, rts3_error_status, rts3_status, rts3_status_name,
 };
@@ -27,7 +30,7 @@ pub use output::rts3_reserve;
 
 use guard::guard;
 use output::{Allocated, Reserved};
-use text::{allocate, bytes, optional_text, target, text};
+use text::{allocate, bytes, optional_text, put_hex, target, text};
 
 /// Opens a bucket with these options and gives a handle to it. No network, no thread.
 ///
@@ -205,6 +208,40 @@ pub unsafe extern "C" fn rts3_head(
     })
 }
 
+/// Lists the objects of the bucket below the option Prefix, in the order of their names, up to 1,000 at a
+/// time. `after`: the name, without the prefix, after which to go on, or NULL.
+///
+/// `*objects`: a line for each, its name without the prefix (percent-encoded, of which a key is not
+/// changed), a tab, its size in bytes, a newline; to be released with `rts3_free`. `*more`: whether there
+/// are more.
+///
+/// # Safety
+/// `after` is NULL or NUL-terminated.
+#[no_mangle]
+pub unsafe extern "C" fn rts3_list(
+    handle: *mut rts3_handle,
+    after: *const c_char,
+    deadline_ms: u64,
+    objects: *mut *mut c_char,
+    more: *mut i32,
+    error: *mut *mut rts3_error,
+) -> rts3_status {
+    guard(error, || {
+        let store = handle::find(handle)?;
+        let after = optional_text(after, "after")?;
+        let (objects, more) = (target(objects, "objects")?, target(more, "more")?);
+        let page = store.list(after, deadline(deadline_ms))?;
+        let lines: String = page
+            .objects
+            .iter()
+            .map(|object| format!("{}\t{}\n", encode_path(&object.name), object.size))
+            .collect();
+        *objects = allocate(&lines)?;
+        *more = page.is_truncated.into();
+        Ok(())
+    })
+}
+
 /// Makes the bucket, in the region in force; one that is there and ours is success. A Store in this
 /// process then tries for up to 60 s while the new bucket is not visible yet.
 ///
@@ -333,10 +370,9 @@ pub unsafe extern "C" fn rts3_sha256(
     error: *mut *mut rts3_error,
 ) -> rts3_status {
     guard(error, || {
-        let digits = Key::of(bytes(content, size, "content")?).hex();
+        let key = Key::of(bytes(content, size, "content")?);
         target(hex, "hex")?;
-        ptr::copy_nonoverlapping(digits.as_ptr().cast::<c_char>(), hex, digits.len());
-        *hex.add(digits.len()) = 0;
+        put_hex(hex, &key);
         Ok(())
     })
 }

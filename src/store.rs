@@ -17,7 +17,7 @@ use crate::key::Key;
 use crate::link::{self, About};
 use crate::log::{Level, Message};
 use crate::process::{Page, PerProcess};
-use crate::s3::{Budget, Client, Head, Output};
+use crate::s3::{Budget, Client, Head, Listing, Output};
 
 pub(crate) use engine::Engine;
 use local::Local;
@@ -138,6 +138,11 @@ impl Store {
     pub fn delete(&self, key: &Key, deadline: Option<Duration>) -> Result<()> {
         self.config.check_writable()?;
         self.call(deadline, async |client, budget| client.delete(budget, key).await)
+    }
+
+    /// The objects whose names come after `after`, without the prefix; one page of them.
+    pub fn list(&self, after: Option<&str>, deadline: Option<Duration>) -> Result<Listing> {
+        self.call(deadline, async |client, budget| client.list(budget, after).await)
     }
 
     /// Makes the bucket, in the region in force.

@@ -4,6 +4,7 @@ use std::ffi::{c_char, CStr};
 use std::{ptr, slice};
 
 use crate::error::{Code, Error, Result};
+use crate::key::Key;
 
 fn misuse(text: String) -> Error {
     Error::new(Code::Argument, text)
@@ -94,4 +95,14 @@ pub(super) fn allocate(text: &str) -> Result<*mut c_char> {
         *room.add(text.len()) = 0;
         Ok(room)
     }
+}
+
+/// Writes a key's 64 digits and a NUL.
+///
+/// # Safety
+/// `target` points to 65 writable bytes.
+pub(super) unsafe fn put_hex(target: *mut c_char, key: &Key) {
+    let digits = key.hex();
+    ptr::copy_nonoverlapping(digits.as_ptr().cast::<c_char>(), target, digits.len());
+    *target.add(digits.len()) = 0;
 }

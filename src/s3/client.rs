@@ -48,7 +48,7 @@ pub struct Head {
 
 /// Speaks with one bucket.
 pub struct Client {
-    session: Session,
+    pub(super) session: Session,
 }
 
 impl Client {
@@ -74,7 +74,7 @@ impl Client {
         }
     }
 
-    fn config(&self) -> &Config {
+    pub(super) fn config(&self) -> &Config {
         &self.session.config
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Operation<'a> {
     pub(super) fresh: bool,
     /// Whether the answer is an object: of any size.
     pub(super) object: bool,
+    /// Whether the answer is a listing.
+    pub(super) listing: bool,
 }
 
 impl<'a> Operation<'a> {
@@ -53,6 +55,7 @@ impl<'a> Operation<'a> {
             headers: Vec::new(),
             fresh: false,
             object: false,
+            listing: false,
         }
     }
 }
@@ -82,6 +85,7 @@ impl Session {
             fresh,
             connect_limit: self.config.connect_timeout.min(left),
             object: operation.object,
+            listing: operation.listing,
             clock_offset: self.learned.clock_offset(),
             answered: Mutex::new(Answered::default()),
         });

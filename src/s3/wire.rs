@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::http::header::{HeaderName, HeaderValue, CONTENT_LENGTH, DATE};
+use hyper::http::response::Parts;
 use hyper::http::HeaderMap;
 use hyper::{Body, Request, Response, StatusCode};
 use rusoto_core::request::{DispatchSignedRequestFuture, HttpDispatchError, HttpResponse};
@@ -16,6 +17,7 @@ use super::connection::Connections;
 use super::credentials::Found;
 use super::document::is_well_formed;
 use super::learned::corrected;
+use super::listing::Listing;
 use super::outcome::{date, Failure, Retry};
 use super::progress::Stage;
 use super::sign::{authorization, timestamp, Scope, Signable};
@@ -26,6 +28,9 @@ use crate::key::Key;
 const USER_AGENT: &str = concat!("rts3/", env!("CARGO_PKG_VERSION"));
 /// Bytes of an answer that is no object: error documents and such.
 const LARGEST_DOCUMENT: u64 = 256 * 1024;
+/// Bytes of a listing: 1,000 objects, with names of 1,024 bytes, encoded.
+const LARGEST_LISTING: u64 = 8 * 1024 * 1024;
+const EMPTY_LISTING: &[u8] = b"<ListBucketResult/>";
 /// Headers of an answer that rusoto may see. It unwraps what it parses of the others.
 const KNOWN_HEADERS: [&str; 6] = [
     "content-length",
@@ -61,6 +66,8 @@ pub(super) struct Exchange {
     pub(super) connect_limit: Duration,
     /// Whether the answer is an object: of any size.
     pub(super) object: bool,
+    /// Whether the answer is a listing.
+    pub(super) listing: bool,
     /// Added to this machine's clock, in seconds.
     pub(super) clock_offset: i64,
     pub(super) answered: Mutex<Answered>,
@@ -72,6 +79,7 @@ pub(super) struct Answered {
     pub(super) failure: Option<Failure>,
     /// `x-amz-checksum-sha256`, of the whole object, in base64.
     pub(super) checksum: Option<String>,
+    pub(super) listing: Option<Listing>,
     /// By how many seconds the server's clock is ahead of this machine's.
     pub(super) server_ahead: Option<i64>,
     /// The signature that was sent.
@@ -85,7 +93,7 @@ impl Exchange {
 
     async fn run(self: Arc<Self>, request: SignedRequest) -> Result<HttpResponse, Failure> {
         let is_part = request.headers.contains_key("range");
-        let is_read = request.method == "POST";
+        let is_read = request.method == "POST" || self.listing;
         let (request, address) = self.prepare(request)?;
         let mut live = self
             .connections
@@ -103,7 +111,11 @@ impl Exchange {
         self.connections.progress.enter(Stage::Answered);
         self.answered().server_ahead = server_ahead(&head.headers);
         let is_object = self.object && head.status.is_success();
-        let most = if is_object { u64::MAX } else { LARGEST_DOCUMENT };
+        let most = match (is_object, self.listing) {
+            (true, _) => u64::MAX,
+            (false, true) => LARGEST_LISTING,
+            (false, false) => LARGEST_DOCUMENT,
+        };
         let body = AnswerBody::new(body, most, (live, address.authority), &self.connections);
         let answer = Response::from_parts(head, body);
         let status = answer.status();
@@ -114,7 +126,18 @@ impl Exchange {
                 ..Failure::new(Code::Server, Retry::Backoff, text)
             })
         } else if status.is_success() && is_read {
-            self.success(checked(answer).await?)
+            let (head, document) = checked(answer).await?;
+            // What can't be left to rusoto, which unwraps the numbers in it.
+            let document = match self.listing {
+                true => {
+                    let listing = Listing::parse(&document)
+                        .ok_or_else(|| Failure::not_s3s("an answer that is no listing"))?;
+                    self.answered().listing = Some(listing);
+                    EMPTY_LISTING.to_vec()
+                }
+                false => document,
+            };
+            self.success(Response::from_parts(head, ByteStream::from(document)))
         } else if status.is_success() {
             self.success(answer.map(ByteStream::new))
         } else {
@@ -321,13 +344,13 @@ fn nonsense(status: u16, name: &str, value: &HeaderValue, mask: &Mask) -> Failur
 }
 
 /// An answer whose document rusoto is going to read: it never ends where XML is not well-formed.
-async fn checked(answer: Response<AnswerBody>) -> Result<Response<ByteStream>, Failure> {
+async fn checked(answer: Response<AnswerBody>) -> Result<(Parts, Vec<u8>), Failure> {
     let (head, body) = answer.into_parts();
     let document = read(body).await;
     if !is_well_formed(&document) {
         return Err(Failure::not_s3s("an answer that can't be parsed"));
     }
-    Ok(Response::from_parts(head, ByteStream::from(document)))
+    Ok((head, document))
 }
 
 /// The failure that an answer other than 2xx means.
