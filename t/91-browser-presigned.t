@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use utf8;
 
+use File::Path qw(make_path);
 use FindBin;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -11,6 +12,7 @@ use Time::HiRes qw(sleep time);
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Browser::Links qw(links_lead trap_works);
 use Rts3::Test::Browser::Ticket;
+use Rts3::Test::File qw(spew);
 
 binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
 
@@ -41,6 +43,15 @@ subtest 'looked at again' => sub {
     my @same   = grep { $before{$_} eq $after{$_} } sort keys %after;
     is( @same, keys %after, 'the page has the same links' );
 };
+
+# For README and docs, on request
+if ( $ENV{RTS3_WRITE_SCREENSHOTS} ) {
+    my $images = "$FindBin::Bin/../docs/img";
+    make_path($images);
+    $ticket->look;
+    spew( "$images/ticket.png", $browser->screenshot('.transaction.message') );
+    spew( "$images/fields.png", $browser->screenshot('div.ticket-info-cfs') );
+}
 
 subtest 'a link that has expired' => sub {
     $ticket->serve( direct => 1, DirectLinkExpires => 4 );

@@ -300,29 +300,21 @@ sub came_of_it {
     croak "Nothing came of the click on $page";
 }
 
-=head2 screenshot $file, $selector
+=head2 screenshot $selector
 
-The window's content as PNG, or of an element alone; without a file, its bytes.
+A picture of the first element that fits, all of it, as PNG.
 
 =cut
 
 sub screenshot {
-    my ( $self, $file, $selector ) = @_;
-    my $of  = defined $selector ? $self->_element($selector) : '';
-    my $png = decode_base64( $self->_ask( GET => "$of/screenshot" ) );
-    spew( $file, $png ) if defined $file;
-    return $png;
-}
-
-=head2 size $width, $height
-
-Gives the window another size.
-
-=cut
-
-sub size {
-    my ( $self, $width, $height ) = @_;
-    return $self->_ask( POST => '/window/rect', { width => $width, height => $height } );
+    my ( $self, $selector ) = @_;
+    my $clip = $self->run( <<'END', $selector );
+        document.documentElement.style.overflow = 'hidden'; // no bar, which would go while it is taken
+        const box = document.querySelector( arguments[0] ).getBoundingClientRect();
+        return { x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height, scale: 1 };
+END
+    my $wish = { cmd => 'Page.captureScreenshot', params => { clip => $clip, captureBeyondViewport => \1 } };
+    return decode_base64( $self->_ask( POST => '/goog/cdp/execute', $wish )->{data} );
 }
 
 =head2 stop

@@ -38,7 +38,7 @@ in each file that a browser might run.
 sub all {
     my ( $browser, $script ) = @_;
     my $chart = chart($browser);
-    my $form  = "<!DOCTYPE html><title>Form</title><script>$script</script><h1>Prices</h1>" . '<p>&nbsp;' x 200;
+    my $form  = "<!DOCTYPE html><title>Form</title><script>$script</script><h1>Prices</h1>" . ' ' x 1200;
     my $logo  = <<"END" . '<!-- -->' x 200 . '</svg>';
 <svg xmlns="http://www.w3.org/2000/svg" width="180" height="40" onload="$script"><title>Logo</title>
 <script>$script</script><rect width="180" height="40" rx="8" fill="#35518c"/>
@@ -61,7 +61,7 @@ END
                 name    => 'import.log',
                 type    => 'text/plain',
                 charset => 'UTF-8',
-                content => Rts3::Test::Demo::Files::text( 'UTF-8', 90 )
+                content => Rts3::Test::Demo::Files::text( 'UTF-8', 40 )
             },
         ],
         fields => {
@@ -85,7 +85,7 @@ sub chart {
     my $bars      = '';
     while ( my ( $month, $height ) = splice @months, 0, 2 ) {
         my $kind = $height < 20 ? ' class="low"' : '';
-        $bars .= qq{<div$kind><b>$height</b><i style="height: ${height}%"></i>$month</div>};
+        $bars .= qq{<div$kind><b>$height</b><i style="height: ${height}px"></i>$month</div>};
     }
     my $page = File::Temp->new( SUFFIX => '.html' );
     spew( $page->filename, <<"END" );
@@ -93,14 +93,14 @@ sub chart {
 body { margin: 0; font: 14px sans-serif; color: #333 }
 section { width: 460px; padding: 16px 20px; background: #f7f8fb; border: 1px solid #ccd }
 h1 { font-size: 17px; margin: 0 0 4px } p { margin: 0 0 10px; color: #667; font-size: 12px }
-main { display: flex; height: 170px; align-items: end; gap: 18px; border-bottom: 1px solid #99a; padding: 0 12px 4px }
-main div { flex: 1; height: 100%; display: flex; flex-direction: column; justify-content: end; text-align: center }
-main i { background: #4a74b8; border-radius: 3px 3px 0 0; margin: 2px 0 4px } main b { font-weight: normal }
+main { display: flex; height: 150px; align-items: end; gap: 18px; border-bottom: 1px solid #99a; padding: 0 12px 4px }
+main div { flex: 1; text-align: center }
+main i { display: block; background: #4a74b8; border-radius: 3px 3px 0 0; margin: 2px 0 4px } main b { font-weight: normal }
 .low i { background: #c8423b } .low b { color: #c8423b; font-weight: bold }
 </style><section><h1>Sales by month, 2026</h1><p>in thousands of euros, Amber &amp; Sons</p><main>$bars</main></section>
 END
     $browser->open("file://$page");
-    return $browser->screenshot( undef, 'section' );
+    return $browser->screenshot('section');
 }
 
 =head2 make_ticket $rt, \%files
@@ -140,7 +140,9 @@ TEXT
         return [ $ticket->{id}, $customer->id ];
 END
     my ( $id, $customer ) = @{ $rt->call( $code, $files ) };
-    $rt->dbh->do( "UPDATE $_ SET Creator = ?", undef, $customer ) for qw(Tickets Transactions Attachments);
+    my $dbh = $rt->dbh;
+    $dbh->do( "UPDATE $_ SET Creator = ?",            undef, $customer ) for qw(Tickets Transactions Attachments);
+    $dbh->do( 'UPDATE Tickets SET LastUpdatedBy = ?', undef, $customer );
     return $id;
 }
 
