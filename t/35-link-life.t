@@ -3,14 +3,17 @@
 use strict;
 use warnings;
 
+use File::Temp;
 use FindBin;
 use HTTP::Tiny;
 use List::Util qw(min);
 use POSIX      qw(floor);
 use Test::More;
+use Time::Local qw(timegm);
 use Time::HiRes qw(clock_gettime sleep time CLOCK_PROCESS_CPUTIME_ID);
 
 use lib "$FindBin::Bin/lib";
+use Rts3::Test::File  qw(spew);
 use Rts3::Test::Needs qw(needs_library needs_s3);
 
 my $native = needs_library;
@@ -37,6 +40,12 @@ sub within {
         return @result if floor( time / $seconds ) == $window;
     }
     die 'too slow for a window of this length';
+}
+
+# Of a time as links have it
+sub epoch {
+    my ( $year, $month, @rest ) = $_[0] =~ /\A(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z\z/ or return 0;
+    return timegm( reverse(@rest), $month - 1, $year );
 }
 
 sub next_window {
@@ -114,6 +123,39 @@ is( status( GET => $before ), 200, '... while the one before still works' );
 sleep 4;
 is( status( GET => $before ),                                   403, '... until its end' );
 is( status( GET => scalar $short->direct_url( $key, %about ) ), 200, '... and the page is loaded again' );
+
+# ---- no longer than temporary keys live
+
+my $directory = File::Temp->newdir;
+my $temporary = needs_s3( session_token => my $token = 'token/+=' . 't' x 400 );
+my $program   = "$directory/keys";
+spew( $program, <<"END" );
+#!/usr/bin/perl
+use POSIX;
+my \$end = strftime '%Y-%m-%dT%H:%M:%SZ', gmtime( time + \$ARGV[0] );
+print qq({"Version":1,"AccessKeyId":"@{[ $s3->access_key ]}","SecretAccessKey":"@{[ $s3->secret_key ]}",),
+    qq("SessionToken":"$token","Expiration":"\$end"});
+END
+chmod 0755, $program or die "$program: $!";
+my @lives = ( 30, 100, 5000 );
+spew( "$directory/config", join '', map {"[profile lives-$_]\ncredential_process = $program $_\n"} @lives );
+local @ENV{qw(AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE)} = ( "$directory/config", "$directory/none" );
+
+my %link;
+for my $life (@lives) {
+    my %none = ( AccessKeyId => undef, SecretAccessKey => undef, Host => $temporary->http );
+    my ( $got, $why ) = handle( %none, Profile => "lives-$life" )->direct_url( $key, %about );
+    $link{$life} = $got // $why->name;
+}
+is( $link{30}, 'credentials', 'keys that end in 30 s: no link' );
+my ($lives) = $link{100} =~ /X-Amz-Expires=(\d+)/;
+my ($date)  = $link{100} =~ /X-Amz-Date=(\d+T\d+Z)/;
+cmp_ok( $lives, '<', 3600, "in 100 s: a link for $lives s from the begin of its window" );
+cmp_ok( abs( epoch($date) + $lives - time - 100 ), '<', 10, '... which end when the keys do' );
+like( $link{5000}, qr/X-Amz-Expires=3600&/, 'in 5000 s: a link for the usual time' );
+$temporary->make_bucket('att');
+my $stored = $agent->get( $link{100} );
+is( $stored->{status}, 404, '... that the server takes, with its token: nothing was stored there' );
 
 # ---- what it costs
 

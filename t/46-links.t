@@ -66,6 +66,11 @@ my $odd = $links . <<'END';
     *Wide::ContentEncoding = sub {'external'};
     *Wide::__Value         = sub { ( $!, $? ) = ( 13, 7 ); die "cannot say\n" };
     *Liar::isa             = sub { die "isa\n" };
+    $link{dashboard} = do {
+        no warnings 'once';
+        local $HTML::Mason::Commands::r = bless {}, 'RT::Dashboard::FakeRequest';
+        $storage->DownloadURLFor( $object{field} );
+    };
     my @others = (
         undef, '', 0, 'RT::Attachment', 'f' x 64, [], {}, \*STDOUT, qr/a/, sub { }, \my $scalar,
         RT->System, RT->SystemUser, RT::Ticket->new( RT->SystemUser ),
@@ -107,6 +112,9 @@ $rt->set_storage( %storage, Host => $s3->http, Region => 'us-east-1', DirectLink
 my $signed = $rt->call( $odd, @ids );
 like( $signed->{attachment}, qr{\A\Q$link->{attachment}\E\?\S+Signature=}, 'presigned: an attachment' );
 like( $signed->{field},      qr{\A\Q$link->{field}\E\?\S+Signature=},      '... a custom field value' );
+
+is( $link->{dashboard},   $link->{field}, "a dashboard's mail has public links" );
+is( $signed->{dashboard}, undef,          '... but none that will be dead soon' );
 
 for my $got ( $link, $signed ) {
     my $kind = $got == $link ? 'public' : 'presigned';

@@ -221,6 +221,9 @@ sub _Link {
     my $presigned = ( $self->{DirectLink} // '' ) eq 'presigned';
     return undef if !$presigned && !RT::ExternalStorage::AmazonS3::Link->AllowsPublic($object);
 
+    # A mail is read when the link is dead; without one RT puts the image into the mail
+    return undef if $presigned && RT::ExternalStorage::AmazonS3::Caller->IsDashboard;
+
     my @about = $presigned ? RT::ExternalStorage::AmazonS3::Link->About($object) : ();
     my $start = Time::HiRes::clock_gettime( Time::HiRes::CLOCK_MONOTONIC() );
     my ( $url, $error ) = $native->direct_url( $digest, @about );
@@ -531,7 +534,7 @@ attempt is repeated only after 5 seconds, and later after up to a minute.
 B<All of RT must find the same keys.> The web server, cron and you are different users, with environments and home
 directories of their own; what one of them stores in an account that another one can't reach is lost to it. So nothing
 is stored with keys from the environment or from a home directory, unless C<CredentialSource> or C<Profile> names them.
-Reading takes what it finds.
+Reading takes what it finds. RT's administrators can see the environment, on its System Configuration page.
 
 F<docs/credentials.md> has a recipe for each place, and the rights that RT needs.
 

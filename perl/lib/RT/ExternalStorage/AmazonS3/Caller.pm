@@ -76,7 +76,7 @@ sub _Request {
 sub _BuildsMail {
     my ($self) = @_;
 
-    return 1 if _IsDashboard();
+    return 1 if IsDashboard();
 
     my $mime = 0;
     for my $sub ( @{ $self->{subs} } ) {    # from the inside out
@@ -90,7 +90,7 @@ sub _BuildsMail {
 }
 
 # A dashboard's page is made for a mail, by a request that only pretends to be one
-sub _IsDashboard {
+sub IsDashboard {
     no warnings 'once';
     my $r = $HTML::Mason::Commands::r;
     return Scalar::Util::blessed($r) && $r->isa('RT::Dashboard::FakeRequest');
@@ -104,7 +104,7 @@ sub _IsSendEmail {
 
 # "ticket #12, to a@example.com, b@example.com", or "dashboard of root", as far as it can be found out
 sub Mail {
-    if ( _IsDashboard() ) {
+    if ( IsDashboard() ) {
         no warnings 'once';
         my $user = eval { $HTML::Mason::Commands::session{CurrentUser}->Name };
         return 'dashboard of ' . ( $user // 'a user who is not known' );
@@ -258,6 +258,10 @@ Whether it is a request of RT's REST 1.0 interface.
 =head2 IsIndexer
 
 Also a class method: whether this program is RT's full-text indexer.
+
+=head2 IsDashboard
+
+Also a class method: whether a dashboard is being put together for a mail.
 
 =head2 Mail
 
