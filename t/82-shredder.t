@@ -11,20 +11,13 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/lib";
-use Rts3::Test::Process;
+use Rts3::Test::File  qw(slurp);
 use Rts3::Test::Needs qw(needs_rt needs_s3);
+use Rts3::Test::Process;
 
-my $s3 = needs_s3;
-my $rt = needs_rt(
-    storage => {
-        Type   => 'AmazonS3',
-        Bucket => 'att',
-        $s3->options,
-        Retries     => 0,
-        Deadline    => 3,
-        ReadTimeout => 60,
-    },
-);
+my $s3      = needs_s3;
+my %storage = ( Type => 'AmazonS3', Bucket => 'att', $s3->options );
+my $rt      = needs_rt( storage => { %storage, Retries => 0, Deadline => 3, ReadTimeout => 60 } );
 mkdir $rt->dir . "/var/$_" or die $! for 'data', 'data/RT-Shredder';
 $rt->create_custom_field( 'Scan', 'Binary' );
 
@@ -172,25 +165,28 @@ END
     my ( $key, $content, $id ) = external('attachment');
     tickets( $content, 'attachment' );
     $rt->dbh->do(q{DELETE FROM Attributes WHERE Name = 'ExternalStorage'});
-    $s3->faults( { operation => 'PutObject', key => $key, do => { delay_ms => 1500 } } );
+
+    # As long as S3 asks it to slow down it is within Store: it has the lock, and no transaction
+    $rt->set_storage( %storage, Retries => 20, Deadline => 300 );
+    $s3->faults(
+        { operation => 'PutObject', key => $key, do => { answer => { status => 503, code => 'SlowDown' } } } );
     $s3->clear_log;
-    my $pid = Rts3::Test::Process::spawn(
+    my $errors = $rt->dir . '/log/externalizer.err';
+    my $pid    = Rts3::Test::Process::spawn(
         command => [$script],
         env     => { $rt->environment },
         out     => '/dev/null',
-        err     => $rt->dir . '/log/externalizer.err',
+        err     => $errors,
     );
-    my $end = time + 20;
-    sleep 0.05 while time < $end && !_is_locked();
-    sleep 0.5;
-    kill STOP => $pid;    # it has asked S3 to store, and does not get on while the machine is slow
+    my $end = time + 60;
+    sleep 0.05 while time < $end && !$s3->requests( operation => 'PutObject' );
     ok( _is_locked(), "RT's externalizer is at work on the same content" );
     inside( 'shred(@_); return 1', $attachment, $id );
-    is( here($key), 1, '... the other attachment is shredded, the object kept' );
-    kill CONT => $pid;
-    ok( Rts3::Test::Process::wait_for( $pid, 30 ), '... the externalizer ends' );
-    is( $?, 0, '... well' );
+    ok( _is_locked(), '... and still is when the other attachment has been shredded' );
+    is( here($key), 1, '... the object is kept' );
     $s3->faults;
+    ok( Rts3::Test::Process::wait_for( $pid, 60 ), '... the externalizer ends' );
+    is( $?, 0, '... well' ) or diag slurp($errors), $rt->log_text;
     is( here($key), 1, '... the object is still there' );
     like(
         $rt->log_text,
