@@ -40,6 +40,7 @@ my %FUNCTION = (
     rts3_direct_url    => [ [ 'opaque', 'string', 'string', 'string', 'string', 'opaque*', 'opaque*' ] => 'uint32' ],
     rts3_sha256        => [ [ 'string', 'size_t', 'opaque', 'opaque*' ]                                => 'uint32' ],
     rts3_next_message  => [ [ 'opaque', 'uint32*', 'opaque*', 'opaque*' ]                              => 'uint32' ],
+    rts3_error_status  => [ ['opaque']                                                                 => 'uint32' ],
     rts3_error_message => [ ['opaque']                                                                 => 'string' ],
     rts3_error_free    => [ ['opaque']                                                                 => 'void' ],
     rts3_status_name   => [ ['uint32']                                                                 => 'string' ],
@@ -101,6 +102,21 @@ sub _attach {
         1;
     } or return "cannot use the rts3 library '$path': $@";
     return '';
+}
+
+# More functions, for modules that few processes need: each is attached to the package as _NAME
+sub attach_to {
+    my ( $class, $package, %function ) = @_;
+    my ( $ok, $error ) = load();
+    return _failed($error) if !$ok;
+    local $@;
+    local $SIG{__DIE__} = 'DEFAULT';
+    return 1 if eval {
+        my $ffi = FFI::Platypus->new( api => 1, lib => [$Path] );
+        $ffi->attach( [ $_ => "${package}::_$_" ], @{ $function{$_} } ) for sort keys %function;
+        1;
+    };
+    return _failed( ERROR->new( library => "cannot use the rts3 library '$Path': $@" ) );
 }
 
 sub version {
@@ -362,6 +378,15 @@ sub _refused {
     return _failed( ERROR->from_status( $status, $message ) );
 }
 
+# ---- for the modules below this one
+
+sub quietly { my $class = shift; return _quietly(@_) }
+sub refused { my ( $class, @failure ) = @_; return _refused(@failure) }
+sub failed  { my ( $class, $error )   = @_; return _failed($error) }
+sub taken   { my ( $class, $pointer ) = @_; return _take($pointer) // '' }
+
+sub error_status { my ( $class, $failure ) = @_; return _rts3_error_status($failure) }
+
 1;
 
 __END__
@@ -418,6 +443,10 @@ The library's version.
 =item load, library_path, status_name NUMBER
 
 Whether the library can be used; where it is, or is sought; its name for a status.
+
+=item attach_to, quietly, refused, failed, taken, error_status
+
+For the modules below this one, such as L<RT::ExternalStorage::AmazonS3::Native::Bulk>.
 
 =back
 
