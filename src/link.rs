@@ -72,7 +72,8 @@ pub fn window(
     }
 }
 
-/// A signed link to `address`, for `life` seconds.
+/// A signed link to `address`, for `life` seconds, in which a browser may keep what it has read: what is
+/// stored under a digest never changes.
 ///
 /// # Errors
 /// [`Code::Argument`] for a disposition that does not exist; [`Code::Config`] where the URL would
@@ -87,7 +88,10 @@ pub fn presigned(
     let kind = disposition(about)?;
     let content_type = about.content_type.map(|given| header_value(Some(given)).0);
     let sign = |disposition: String| {
-        let mut more = vec![("response-content-disposition", disposition)];
+        let mut more = vec![
+            ("response-cache-control", format!("private%2C%20max-age%3D{life}")),
+            ("response-content-disposition", disposition),
+        ];
         if let Some(content_type) = &content_type {
             more.push(("response-content-type", encode_value(content_type)));
         }

@@ -91,7 +91,7 @@ fn presigned_links() {
         &*format!("https://files.s3.eu-west-1.amazonaws.com/{EMPTY}?X-Amz-Algorithm=AWS4-HMAC-SHA256"),
         "&X-Amz-Credential=AKID%2F",
         "%2Feu-west-1%2Fs3%2Faws4_request&",
-        "&X-Amz-Expires=3600&X-Amz-SignedHeaders=host&response-content-disposition=inline%3B%20filename%3D%22a%20b.png%22%3B%20filename%2A%3DUTF-8%27%27a%2520b.png&response-content-type=image%2Fpng&X-Amz-Signature=",
+        "&X-Amz-Expires=3600&X-Amz-SignedHeaders=host&response-cache-control=private%2C%20max-age%3D3600&response-content-disposition=inline%3B%20filename%3D%22a%20b.png%22%3B%20filename%2A%3DUTF-8%27%27a%2520b.png&response-content-type=image%2Fpng&X-Amz-Signature=",
     ] {
         assert!(url.contains(part), "{part} {url}");
     }
