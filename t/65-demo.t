@@ -52,6 +52,9 @@ subtest 'the demo' => sub {
 
     my $web = $section{"Downloaded from RT's web interface"} // '';
     is( count( $web, qr/\b200\s+[\d,]+\s+equal$/m ), 5, 'five downloads' );
+    my ($direct) = map { $section{$_} } grep {/^And straight from/} sort keys %section;
+    is( count( $direct, qr/\bhttp:\S+\s.*\s200\s+(?:inline|attachment)\s+equal$/m ), 5, 'five from S3 by links' );
+    is( count( $direct, qr/: 403$/m ),                                               2, 'two changed links refused' );
     my ( $large, $small ) = map {tr/,//dr} $said =~ /^\s+Database: ([\d,]+) bytes before, ([\d,]+) after$/m;
     cmp_ok( $small, '<', $large / 5, 'the database is a fraction of what it was' );
 };
@@ -62,11 +65,12 @@ subtest 'script/demo --serve' => sub {
     while ( my $line = <$out> ) {
         $said .= $line;
         $url = $1 if $line =~ m{^\s+Address\s+(http://\S+)};
-        last if $line =~ /^\s+Password\s+\S+/;
+        last if $line =~ /^\s+The picture/;
     }
     like( $said, qr/^\s+Login\s+root$/m, 'says how to log in' ) or diag $said;
     my $answer = LWP::UserAgent->new( timeout => 60 )->get($url);
-    like( $answer->decoded_content // '', qr/name="pass"/, "RT's login page is at $url" );
+    like( $answer->decoded_content // '', qr/name="pass"/,             "RT's login page is at $url" );
+    like( $said,                          qr/come from the S3 server/, 'and where the files come from' );
 
     kill INT => $pid;
     my @rest = <$out>;

@@ -3,9 +3,11 @@ package Rts3::Test::Demo;
 use strict;
 use warnings;
 
-use Digest::SHA  qw(sha256_hex);
-use Getopt::Long ();
-use Time::HiRes  qw(time sleep);
+use Digest::SHA    qw(sha256_hex);
+use Getopt::Long   ();
+use HTML::Entities ();
+use LWP::UserAgent ();
+use Time::HiRes    qw(time sleep);
 
 use RT::ExternalStorage::AmazonS3::Native;
 use Rts3::Test::Demo::Files;
@@ -54,6 +56,7 @@ sub main {
         $self->show_bucket;
         $self->read_back;
         $self->fetch_by_web;
+        $self->fetch_directly;
         $self->sum_up;
         $self->serve if $serve;
         1;
@@ -75,8 +78,11 @@ sub start {
             Type   => 'AmazonS3',
             Bucket => BUCKET,
             $s3->options,
+            Host       => $s3->http =~ s/127\.0\.0\.1/localhost/r,    # not where RT's cookies go
+            Region     => 'us-east-1',
+            DirectLink => 'presigned',
         },
-        config => 'Set($ExternalStorageCutoffSize, ' . CUTOFF . ');',
+        config => 'Set($ExternalStorageDirectLink, 1); Set($ExternalStorageCutoffSize, ' . CUTOFF . ');',
     );
     my ( $version, $error ) = RT::ExternalStorage::AmazonS3::Native->version;
     die "$error\n" if !defined $version;
@@ -213,6 +219,41 @@ sub fetch_by_web {
     return;
 }
 
+# As a browser does that has the page, and nothing else
+sub fetch_directly {
+    my ($self)   = @_;
+    my $terminal = $self->{terminal};
+    my $ticket   = $self->{files}[0]{ticket};
+    $terminal->heading("And straight from the private bucket, by the links in RT's page");
+    my %link    = $self->links_in( $self->{rt}->web->get("/Helpers/TicketHistory?id=$ticket")->decoded_content );
+    my $browser = LWP::UserAgent->new( timeout => 60 );
+    my ( @lines, $last );
+    for my $file ( grep { $_->{ticket} == $ticket } @{ $self->{files} } ) {
+        my $link     = $last = $link{ $file->{name} } // '';
+        my $response = $browser->get($link);
+        my ($how)    = ( $response->header('Content-Disposition') // '' ) =~ /\A(\w+)/;
+        push @lines,
+            [
+            substr( $link, 0, 48 ) . '...',
+            $file->{name}, $response->code, $how // '',
+            $self->verdict( $response->content eq $file->{content}, 'equal', 'DIFFERENT' )
+            ];
+    }
+    $terminal->table( [ qw(link file status disposition), '' ], @lines );
+    my $bare    = $browser->get( $last =~ s/\?.*//r )->code;
+    my $changed = $browser->get( $last =~ s/(X-Amz-Expires=)/${1}9/r )->code;
+    $self->check( $bare == 403,    "without its signature a link is refused: $bare" );
+    $self->check( $changed == 403, "and so it is with another time to live: $changed" );
+    return;
+}
+
+sub links_in {
+    my ( $self, $page ) = @_;
+    return map { HTML::Entities::decode_entities($_) }
+        map    { m{<a href="(http[^"]+)".*<span class="downloadfilename">([^<]*)<}s ? ( $2, $1 ) : () }
+        split /<div class="downloadattachment">/, $page;
+}
+
 sub sum_up {
     my ($self)   = @_;
     my $terminal = $self->{terminal};
@@ -232,6 +273,7 @@ sub serve {
     $terminal->say( 'Address   ' . $web->url . "/Ticket/Display.html?id=$self->{files}[0]{ticket}" );
     $terminal->say('Login     root');
     $terminal->say('Password  password');
+    $terminal->say('The picture and the links to files come from the S3 server, not from RT.');
     my $stop;
     local $SIG{INT} = local $SIG{TERM} = sub { $stop = 1 };
 

@@ -21,7 +21,7 @@ References to hashes with name (characters), type, charset (of text) and content
 
 =over
 
-=item * a scan, PNG; a PDF whose name has an umlaut, quotes and angle brackets
+=item * a scan, PNG, to be shown with the mail; a PDF whose name has an umlaut, quotes and angle brackets
 
 =item * 5 MB that no compression makes smaller, as an archive has them
 
@@ -33,7 +33,7 @@ References to hashes with name (characters), type, charset (of text) and content
 
 sub all {
     return (
-        { name => 'scan.png',                     type => 'image/png',                content => png( 400, 300 ) },
+        { name => 'scan.png', type => 'image/png', content => png( 400, 300 ), disposition => 'inline' },
         { name => 'Übersicht "2026" <final>.pdf', type => 'application/pdf',          content => pdf() },
         { name => 'archive.bin',                  type => 'application/octet-stream', content => noise(5_000_000) },
         { name => 'protocol.txt', type => 'text/plain', charset => 'UTF-8', content => text( 'UTF-8', 1500 ) },
@@ -52,7 +52,8 @@ sub all {
 
 sub png {
     my ( $width, $height ) = @_;
-    my $rows  = join '', map { "\0" . noise( 3 * $width ) } 1 .. $height;
+    my $phase = rand 6;
+    my $rows  = join '', map { "\0" . _waves( $width, $_ / 40, $phase ) } 1 .. $height;
     my $chunk = sub {
         my ( $type, $data ) = @_;
         return pack 'N a4 a* N', length $data, $type, $data, Compress::Zlib::crc32("$type$data");
@@ -61,6 +62,14 @@ sub png {
         $chunk->( IHDR => pack 'N N C5', $width, $height, 8, 2, 0, 0, 0 ),
         $chunk->( IDAT => Compress::Zlib::compress($rows) ),
         $chunk->( IEND => '' );
+}
+
+sub _waves {
+    my ( $width, $y, $phase ) = @_;
+    return join '', map {
+        my $x = $_ / 40 + sin( $y + $phase );
+        pack 'C3', map { 128 + 100 * sin( $x * $_ / 3 + $y + $phase ) } 2, 3, 4;
+    } 1 .. $width;
 }
 
 sub pdf {
