@@ -3,10 +3,8 @@ package RT::ExternalStorage::AmazonS3::Deletion;
 use strict;
 use warnings;
 
-use Fcntl      ();
-use File::Spec ();
-
 use RT::ExternalStorage::AmazonS3::Database;
+use RT::ExternalStorage::AmazonS3::Lock;
 
 use constant DATABASE => 'RT::ExternalStorage::AmazonS3::Database';
 
@@ -50,7 +48,7 @@ sub Finish {
 # too few a document.
 sub _DeleteUnreferenced {
     my ( $backend, @digests ) = @_;
-    my $locks = _LockExternalizer();
+    my $locks = RT::ExternalStorage::AmazonS3::Lock->Shared;
     if ( !ref $locks ) {
         _Kept( $locks, @digests );
         return ( $digests[0] );
@@ -78,37 +76,6 @@ sub _Kept {
     my ( $why, @digests ) = @_;
     RT->Logger->warning( "External storage: not deleted, because $why: " . join( ', ', @digests ) );
     return;
-}
-
-# RT's externalizer finds an object in the bucket, and only then points a row to it: between the two nothing may be
-# deleted. It locks its own script. While we hold a shared lock it does not start; while it runs we get none.
-# Returns the locks, which end with the reference, or a reason.
-sub _LockExternalizer {
-    my @scripts = _ExternalizerScripts();
-    return "RT's rt-externalize-attachments was not found, so it may be at work" if !@scripts;
-    my @locks;
-    for my $script (@scripts) {
-        open my $handle, '<', $script    ## no critic (RequireBriefOpen) held by the caller
-            or return "$script cannot be read: $!";
-        flock $handle, Fcntl::LOCK_SH() | Fcntl::LOCK_NB()
-            or return "RT's externalizer is at work ($script is locked)";
-        push @locks, $handle;
-    }
-    return \@locks;
-}
-
-sub _ExternalizerScripts {
-    no warnings 'once';
-    my @directories = grep { defined && length } $RT::SbinPath, map { defined ? "$_/sbin" : () } $RT::BasePath;
-    my ( @scripts, %seen );
-    for my $directory (@directories) {
-        for my $name ( map {"rt-externalize-attachments$_"} '', qw(-4 -5 -6) ) {
-            my $path = File::Spec->catfile( $directory, $name );
-            my @stat = stat $path or next;
-            push @scripts, $path if !$seen{"$stat[0]:$stat[1]"}++;
-        }
-    }
-    return @scripts;
 }
 
 # ---- when a transaction is over: at our next call (Finish), at the end of the web request, of the process

@@ -1,0 +1,69 @@
+package RT::ExternalStorage::AmazonS3::Tool::Output;
+
+use strict;
+use warnings;
+
+use JSON ();
+
+sub new {
+    my ( $class, %args ) = @_;
+    binmode STDOUT, ':encoding(UTF-8)';
+    binmode STDERR, ':encoding(UTF-8)';
+    return bless { json => $args{json}, quiet => $args{quiet}, coder => JSON->new->canonical->allow_nonref }, $class;
+}
+
+sub IsText { return !$_[0]{json} && !$_[0]{quiet} }
+
+sub Line {
+    my ( $self, $text ) = @_;
+    print "$text\n" if $self->IsText;
+    return;
+}
+
+sub Problem {
+    my ( $self, $text ) = @_;
+    print STDERR "$text\n" if !$self->{json};
+    return;
+}
+
+sub Record {
+    my ( $self, %record ) = @_;
+    print $self->{coder}->encode( \%record ), "\n" if $self->{json};
+    return;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Tool::Output - what a command of rt-s3 writes
+
+=head1 DESCRIPTION
+
+Text, or, with C<--json>, one object a line.
+
+=head1 METHODS
+
+=over
+
+=item Line TEXT
+
+What there is to tell; not with C<--quiet>.
+
+=item Problem TEXT
+
+What is wrong, to standard error; also with C<--quiet>.
+
+=item Record NAME => VALUE, ...
+
+The same for programs.
+
+=item IsText
+
+Whether C<Line> writes anything.
+
+=back
+
+=cut
