@@ -103,11 +103,12 @@ subtest 'STS' => sub {
     my @keys = map { $xml =~ m{<$_>(.*?)</$_>} } qw(AccessKeyId SecretAccessKey SessionToken);
     is( s3_says(@keys),                 200, '... gives keys that S3 takes' );
     is( ( sts( \%assume, \@keys ) )[0], 200, '... and may be asked with them' );
+    my %no_role = ( %assume, RoleArn => '' );
     my %refused = (
         '403 MissingAuthenticationToken' => [ \%assume ],
-        '403 InvalidClientTokenId'       => [ \%assume,                   [qw(NOBODY secret)] ],
-        '403 SignatureDoesNotMatch'      => [ \%assume,                   [qw(USER other)] ],
-        '400 ValidationError'            => [ { %assume, RoleArn => '' }, [qw(USER secret)] ],
+        '403 InvalidClientTokenId'       => [ \%assume,  [qw(NOBODY secret)] ],
+        '403 SignatureDoesNotMatch'      => [ \%assume,  [qw(USER other)] ],
+        '400 ValidationError'            => [ \%no_role, [qw(USER secret)] ],
         '400 InvalidIdentityToken'  => [ { Action => 'AssumeRoleWithWebIdentity', WebIdentityToken => 'bad' } ],
         '400 ExpiredTokenException' => [ { Action => 'AssumeRoleWithWebIdentity', WebIdentityToken => 'expired' } ],
         '404'                       => [ { Action => 'GetCallerIdentity' }, [qw(USER secret)] ],
