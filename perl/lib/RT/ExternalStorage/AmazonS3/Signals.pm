@@ -6,16 +6,15 @@ use warnings;
 use Config ();
 use POSIX  ();
 
-my %NUMBER;
-@NUMBER{ split ' ', $Config::Config{sig_name} } = split ' ', $Config::Config{sig_num};
+my %Number;
 
 # Blocks the signals that Perl has handlers for, until Release is called with what this returns. A handler may die at any
 # moment in here, or before Release: whatever unwinds then restores the mask, which is why it is known before it is changed.
 sub Hold {
     my ($class) = @_;
-    my @handled = grep { $NUMBER{$_} && _IsHandled( $SIG{$_} ) } keys %SIG;
+    my @handled = grep { _IsHandled( $SIG{$_} ) && ( $Number{$_} //= _Number($_) ) } keys %SIG;
     return undef if !@handled;
-    my $signals = POSIX::SigSet->new( @NUMBER{@handled} );
+    my $signals = POSIX::SigSet->new( @Number{@handled} );
     my $before  = POSIX::SigSet->new;
     POSIX::sigprocmask( POSIX::SIG_BLOCK(), POSIX::SigSet->new, $before );
     my $held = bless { before => $before }, $class;
@@ -33,6 +32,17 @@ sub DESTROY {
     my ($self) = @_;
     POSIX::sigprocmask( POSIX::SIG_SETMASK(), $self->{before} );
     return;
+}
+
+# 0 for __DIE__ and the like. What POSIX does not know stands in a part of Config that is slow to load.
+sub _Number {
+    my ($name) = @_;
+    return 0 if $name =~ /\A__/;
+    my $constant = POSIX->can("SIG$name");
+    return $constant->() if $constant;
+    my %number;
+    @number{ split ' ', $Config::Config{sig_name} } = split ' ', $Config::Config{sig_num};
+    return $number{$name} // 0;
 }
 
 sub _IsHandled {
