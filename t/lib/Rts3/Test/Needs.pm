@@ -24,6 +24,12 @@ Rts3::Test::Needs - what a test can't do without
 A test whose needs are missing is skipped, with the reason, so that C<make test> works without servers. Where everything
 must run (C<RTS3_TEST_ALL> is set, as F<script/test> does), a missing need is a failure.
 
+No test finds keys of whoever runs it: this module takes all that is AWS's out of the environment, and instance metadata
+out of reach.
+
+No test finds keys of whoever runs it: this module takes all that is AWS's out of the environment, and instance metadata
+out of reach.
+
 =head1 FUNCTIONS
 
 =head2 needs $reason

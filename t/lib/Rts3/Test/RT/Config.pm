@@ -35,7 +35,8 @@ sub text {
 
 =head2 environment $dir, %more
 
-The environment of its processes: the caller's without AWS_*, RT_*, HARNESS_* and proxies, and more.
+The environment of its processes: the caller's without AWS_*, RT_*, HARNESS_* and proxies, and more. The metadata of the
+machine that runs the tests is out of reach.
 
 =cut
 
@@ -44,11 +45,12 @@ sub environment {
     my $foreign = qr/^(?:RT_|AWS_|HARNESS_|PERL5OPT$|GATEWAY_INTERFACE$|(?i:https?|no|all)_proxy$)/;
     return (
         ( map { $_ => $ENV{$_} } grep { !/$foreign/ } keys %ENV ),
-        HOME               => "$dir/home",
-        LC_ALL             => 'C.UTF-8',
-        TZ                 => 'UTC',
-        RT_SITE_CONFIG     => "$dir/RT_SiteConfig.pm",
-        RT_SITE_CONFIG_DIR => "$dir/site.d",
+        HOME                      => "$dir/home",
+        LC_ALL                    => 'C.UTF-8',
+        TZ                        => 'UTC',
+        RT_SITE_CONFIG            => "$dir/RT_SiteConfig.pm",
+        RT_SITE_CONFIG_DIR        => "$dir/site.d",
+        AWS_EC2_METADATA_DISABLED => 'true',
         %more,
     );
 }
