@@ -4,7 +4,8 @@ use strict;
 use warnings;
 use utf8;
 
-use Encode qw(decode encode);
+use Digest::SHA qw(sha256_hex);
+use Encode      qw(decode encode);
 use FindBin;
 use HTML::Entities qw(decode_entities);
 use LWP::UserAgent;
@@ -12,7 +13,7 @@ use Test::More;
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Disposition qw(parse);
-use Rts3::Test::Needs       qw(needs_rt needs_s3);
+use Rts3::Test::Needs       qw(needs_library needs_rt needs_s3);
 
 my $s3      = needs_s3;
 my %storage = ( Type => 'AmazonS3', Bucket => 'att', $s3->options, Region => 'eu-central-1' );
@@ -59,6 +60,21 @@ for my $file (@values) {
     my ($value) = grep { decode( 'UTF-8', $_->{Content} ) eq $file->{name} } $rt->field_value_rows;
     @{$file}{qw(class id)} = ( 'RT::ObjectCustomFieldValue', $value->{id} );
     $file->{path} = "/Download/CustomFieldValue/$value->{id}/x";
+}
+
+# ---- what the objects have, for those who follow a public link
+
+my %stored = (
+    'text/plain'      => encode( 'UTF-8',      $text ),
+    'text/html'       => encode( 'UTF-8',      $html ),
+    'text/csv'        => encode( 'iso-8859-1', $text ),
+    'application/xml' => encode( 'UTF-8',      "<a>ö</a>\n" ),
+    'image/png'       => $files[-1]{content},
+);
+my ($native) = needs_library->open( %storage, DirectLink => 'presigned' );
+for my $type ( sort keys %stored ) {
+    my $answer = $anybody->get( scalar $native->direct_url( sha256_hex( $stored{$type} ) ) );
+    is( $answer->header('Content-Type'), $type, "stored as $type" );
 }
 
 # Text as characters, everything else as bytes

@@ -165,9 +165,11 @@ sub Store {
     my ( $sha, undef, $attachment ) = @_;
     return ( undef, $self->{_Refusal} ) if $self->{_Refusal};
 
-    my $content = \$_[1];                              # large: looked at where it is
-    my $type    = eval { $attachment->ContentType };
-    $type =~ s/\0/\x{fffd}/g if defined $type;         # C's strings end there; the library warns of this one
+    my $content = \$_[1];    # large: looked at where it is
+
+   # As it is, without a character set: RT's own module (Amazon::S3 0.60) can't read objects whose type has parameters
+    my $type = eval { $attachment->ContentType };
+    $type =~ s/\0/\x{fffd}/g if defined $type;    # C's strings end there; the library warns of this one
     my $store = sub {
         return $self->_Try( sub { $_[0]->store( $sha, $$content, content_type => $type, deadline => $_[1] ) } );
     };
