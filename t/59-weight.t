@@ -5,13 +5,20 @@ use strict;
 use warnings;
 
 use FindBin;
+use List::Util qw(min);
 use Test::More;
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::File  qw(slurp);
 use Rts3::Test::Needs qw(needs needs_library needs_rt);
 
-my $RUNS    = 7;
+# Milliseconds. Where it was measured it takes 15.5, of which 6 are FFI::Platypus and OpenSSL, and Perl needs 7 to compile
+# RT's own RT::Config; a slower machine has its time in proportion.
+my $MOST   = 18;
+my $CONFIG = 7;
+
+my $RUNS = 7;
+
 my $library = needs_library->library_path;
 my $rt      = needs_rt(
     env     => { RTS3_LIBRARY => $library },
@@ -20,12 +27,17 @@ my $rt      = needs_rt(
 
 my $WEIGH = do { local $/ = undef; readline DATA };
 
-# Time: in new processes, made by fork as those of a web server are, and the processor's time, so that other load matters
-# little. Most of it is Perl compiling modules, FFI::Platypus among them.
-my @runs = $rt->perl( $WEIGH, $RUNS ) =~ /^(.+?)^end$/msg;
-my @time = sort { $a <=> $b } map {/^milliseconds=(\S+)$/m} @runs;
-is( @time, $RUNS, "$RUNS runs: @time ms" );
-cmp_ok( $time[ $RUNS / 2 ], '<', 100, "$time[ $RUNS / 2 ] ms of processor time to load it and to initialise it" );
+# The processor's time, in processes that do nothing else. Other load only adds to it, so the least is what it is.
+my ( @time, @config );
+for ( 1 .. $RUNS ) {
+    my %found = $rt->perl($WEIGH) =~ /^(milliseconds|config)=(\S+)$/mg;
+    push @time,   $found{milliseconds};
+    push @config, $found{config};
+}
+my ( $time, $config ) = ( min(@time), min(@config) );
+my $most = $config > $CONFIG ? $MOST * $config / $CONFIG : $MOST;
+cmp_ok( $time, '<', $most, "$time ms of processor time to load it and to initialise it" );
+note sprintf '%d runs: %s ms; RT::Config: %s ms; allowed: %.1f ms', $RUNS, "@time", $config, $most;
 
 # All else, and every system call that has to do with the network, in any thread or child: in a process that forks nothing
 my ($strace) = grep {-x} map {"$_/strace"} split /:/, $ENV{PATH};
@@ -34,7 +46,7 @@ my $calls = $rt->dir . '/calls';
 my $begin = $rt->dir . '/begin';
 my @trace = $strace ? ( $strace, '-f', '-e', 'trace=network,openat', '-o', $calls ) : ();
 my $run   = Rts3::Test::Process::run(
-    command => [ @trace, $^X, $rt->dir . '/program', 0, $begin ],
+    command => [ @trace, $^X, $rt->dir . '/program', $begin ],
     env     => { $rt->environment },
 );
 is( $run->{exit}, 0, 'one run' ) or diag $run->{err};
@@ -75,32 +87,24 @@ my %storage = (
     SecretAccessKey => 'y',
     Host            => 'https://s3.example.com',
 );
-my ( $runs, $begin ) = @ARGV;
-
-weigh() if !$runs;
-for ( 1 .. $runs ) {
-    my $pid = fork // die $!;
-    weigh() if !$pid;
-    waitpid $pid, 0;
-    die "a run ended with status $?" if $?;
-}
-
-sub weigh {
+my ($begin) = @ARGV;
 opendir my $mark, $begin if $begin;    # to be found in strace's output
+
 my @before = ( descriptors() );
 my ( $threads, $memory ) = ( status( status => 'Threads' ), status( smaps_rollup => 'Private_Dirty' ) );
 my $time = clock;
 require RT::ExternalStorage::AmazonS3;
-my ( $backend, $error ) = RT::ExternalStorage::AmazonS3->new(%storage)->Init;
+my $backend = RT::ExternalStorage::AmazonS3->new(%storage);    # calls Init
 $time = clock() - $time;
-die "no backend: $error\n" if !$backend;
+die "no backend\n" if !$backend->{_Native};
 my @after = descriptors();
 printf "milliseconds=%.1f\n", $time * 1000;
 printf "kilobytes=%d\n",      status( smaps_rollup => 'Private_Dirty' ) - $memory;
 printf "threads=%d\n",        status( status => 'Threads' ) - $threads;
 printf "descriptors=%d\n",    @after - @before;
 printf "sockets=%d\n",        ( grep {/socket/} @after ) - grep {/socket/} @before;
-print "end\n";
-STDOUT->flush;
-POSIX::_exit(0);
-}
+
+# How fast this machine is
+$time = clock;
+do { no warnings; do $INC{'RT/Config.pm'} };
+printf "config=%.1f\n", ( clock() - $time ) * 1000;
