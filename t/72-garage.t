@@ -11,6 +11,7 @@ use lib "$FindBin::Bin/lib";
 use Rts3::Test::Garage;
 use Rts3::Test::Needs       qw(needs);
 use Rts3::Test::ServerFacts qw(as_documented facts);
+use Rts3::Test::ServerLinks qw(links_work);
 use Rts3::Test::WholePath   qw(whole_path);
 
 binmode Test::More->builder->$_, ':encoding(UTF-8)' for qw(output failure_output todo_output);
@@ -22,7 +23,8 @@ if ( $ENV{RTS3_TEST_ALL} && Rts3::Test::Garage->missing ) {
 needs( Rts3::Test::Garage->missing );
 my $garage = Rts3::Test::Garage->start;
 
-subtest "RT's script" => sub { whole_path($garage) };
+subtest "RT's script"  => sub { whole_path($garage) };
+subtest 'direct links' => sub { links_work($garage) };
 subtest 'what the documentation says of it' =>
     sub { as_documented( 'Garage ' . $garage->version, facts( $garage->client ) ) };
 

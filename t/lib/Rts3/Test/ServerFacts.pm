@@ -13,7 +13,7 @@ use Test::More;
 
 use Rts3::Test::File qw(slurp);
 
-our @EXPORT_OK = qw(facts as_documented);
+our @EXPORT_OK = qw(facts as_documented make_public);
 
 =head1 NAME
 
@@ -166,17 +166,27 @@ sub _links {
 
 sub _public {
     my ($client) = @_;
-    my $policy = <<'END';
-{"Version":"2012-10-17","Statement":[{"Sid":"AllowPublicRead","Effect":"Allow","Principal":"*",
-"Action":"s3:GetObject","Resource":"arn:aws:s3:::facts/*"}]}
-END
-    my $before = $client->answer( GET => $Path,              unsigned => 1 );
-    my $answer = $client->answer( PUT => "/$Bucket?policy=", content  => $policy );
+    my $before   = $client->answer( GET => $Path, unsigned => 1 );
+    my $answer   = make_public( $client, $Bucket );
     return (
         [ 'reading without a signature'              => $before eq '200' ? 'allowed' : $before ],
         [ 'a bucket policy for public reading'       => $answer ],
         [ '... and then reading without a signature' => $client->answer( GET => $Path, unsigned => 1 ) ],
     );
+}
+
+=head2 make_public $client, $bucket
+
+Gives the bucket the policy of F<docs/direct-links.md>; returns what the server says to it.
+
+=cut
+
+sub make_public {
+    my ( $client, $bucket ) = @_;
+    return $client->answer( PUT => "/$bucket?policy=", content => <<"END" );
+{"Version":"2012-10-17","Statement":[{"Sid":"AllowPublicRead","Effect":"Allow","Principal":"*",
+"Action":"s3:GetObject","Resource":"arn:aws:s3:::$bucket/*"}]}
+END
 }
 
 =head2 as_documented $server => @facts
