@@ -95,6 +95,9 @@ my $learned = handle( Region => undef, Retries => 1 );
 $learned->get($key);
 is( status( GET => $learned->direct_url( $key, %about ) // '' ), 200, '... until the server has answered' );
 
+my $kept = $agent->get( scalar $handle->direct_url( $key, %about ) )->{headers}{'cache-control'};
+is( $kept, 'private, max-age=3600', 'a browser may keep it as long as the link lives, and nobody else' );
+
 # ---- how long it lives
 
 my $six = handle( DirectLinkExpires => 24 );
