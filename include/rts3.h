@@ -433,8 +433,9 @@ rts3_status rts3_bulk_submit(rts3_bulk *bulk,
  * Waits for the result of any content, for `timeout_ms`, and never longer than 200 ms.
  *
  * `*found`: whether there is one. If so, `*id` is the number that the content was submitted with, and
- * either `*failure` is NULL and `key`, 65 bytes of the caller's, is the key that it is stored under, or
- * `*failure` is an error, to be released with `rts3_error_free`. `*outstanding`: contents whose result
+ * either `*failure` is NULL, `key`, 65 bytes of the caller's, is the key that it is stored under, and
+ * `*existed` says whether the object may have been there before (then somebody who found it unused may be
+ * about to delete it), or `*failure` is an error, to be released with `rts3_error_free`. `*outstanding`: contents whose result
  * was not taken yet; 0: all is done.
  *
  * Safety:
@@ -445,6 +446,7 @@ rts3_status rts3_bulk_wait(rts3_bulk *bulk,
                            int32_t *found,
                            uint64_t *id,
                            char *key,
+                           int32_t *existed,
                            rts3_error **failure,
                            uint64_t *outstanding,
                            rts3_error **error);

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::error::{Code, Error, Result};
 use crate::key::Key;
 use crate::process::spawn_without_signals;
-use crate::store::{Engine, Store};
+use crate::store::{Engine, Store, Stored};
 
 /// Perl's signal handlers run between two calls only.
 pub const LONGEST_WAIT: Duration = Duration::from_millis(200);
@@ -39,8 +39,8 @@ impl Job {
 pub struct Done {
     /// The number it was submitted with.
     pub id: u64,
-    /// The key that it is stored under.
-    pub result: Result<Key>,
+    /// The key that it is stored under, and whether the object may have been there before.
+    pub result: Result<(Key, bool)>,
 }
 
 /// Stores many contents at once. Its calls may come from any thread, of the process that made it.
@@ -238,7 +238,7 @@ fn store_job(
     engine: &mut Option<Engine>,
     job: &Job,
     stop: &watch::Receiver<bool>,
-) -> Result<Key> {
+) -> Result<(Key, bool)> {
     // A panic leaves none, with all that was half done.
     let own = match engine.take() {
         Some(engine) => engine,
@@ -252,7 +252,7 @@ fn store_job(
     let content_type = job.content_type.as_deref();
     let result = store.store_with(&own, job.key.as_ref(), &job.content, content_type, stopped);
     *engine = Some(own);
-    result
+    result.map(|(key, stored)| (key, stored == Stored::Perhaps))
 }
 
 /// A content under way: whatever happens to its worker, it ends with a result.
@@ -260,7 +260,7 @@ struct UnderWay<'a> {
     shared: &'a Shared,
     id: u64,
     cost: u64,
-    result: Option<Result<Key>>,
+    result: Option<Result<(Key, bool)>>,
 }
 
 impl Drop for UnderWay<'_> {

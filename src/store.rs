@@ -21,6 +21,7 @@ use crate::s3::{Budget, Client, Head, Listing, Output};
 
 pub(crate) use engine::Engine;
 use local::Local;
+pub(crate) use upload::Stored;
 
 /// What a link may wait for keys: a page asks for many.
 const LINK_KEYS: Duration = Duration::from_secs(5);
@@ -87,7 +88,7 @@ impl Store {
     }
 
     /// As [`Store::store`], with an engine of its own, until `stop` is ready. Returns the key, which need
-    /// not be given.
+    /// not be given, and whether the object is new.
     pub(crate) fn store_with(
         &self,
         engine: &Engine,
@@ -95,9 +96,9 @@ impl Store {
         content: &[u8],
         content_type: Option<&str>,
         stop: impl Future<Output = Error>,
-    ) -> Result<Key> {
+    ) -> Result<(Key, Stored)> {
         let object = self.object(key, content, content_type)?;
-        engine.run(self.config.deadline, false, async |client, budget| {
+        let stored = engine.run(self.config.deadline, false, async |client, budget| {
             let store = std::pin::pin!(self.store_object(client, budget, &object));
             match select(store, std::pin::pin!(stop)).await {
                 Either::Left((result, _)) => result,
@@ -105,7 +106,7 @@ impl Store {
             }
         })?;
         self.page.proven.store(true, Relaxed);
-        Ok(object.key)
+        Ok((object.key, stored))
     }
 
     /// Reads the content of `key` into `output` and returns its size in bytes. The digest of what

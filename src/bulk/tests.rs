@@ -17,7 +17,7 @@ fn store(server: &Server, more: &[(&str, &str)]) -> &'static Store {
     Box::leak(Box::new(Store::new(config, mistakes)))
 }
 
-fn finish(bulk: &Bulk) -> BTreeMap<u64, Result<Key>> {
+fn finish(bulk: &Bulk) -> BTreeMap<u64, Result<(Key, bool)>> {
     let mut results = BTreeMap::new();
     while bulk.outstanding() > 0 {
         if let Some(done) = bulk.wait(LONGEST_WAIT) {
@@ -46,8 +46,8 @@ fn many_contents_are_stored_at_once() {
     let results = finish(&bulk);
     assert_eq!(results.len(), 100);
     for (id, content) in contents.iter().enumerate() {
-        let key = results[&(id as u64)].as_ref().unwrap();
-        assert_eq!(*key, Key::of(content));
+        let (key, was_there) = results[&(id as u64)].as_ref().unwrap();
+        assert_eq!((*key, *was_there), (Key::of(content), false));
         assert_eq!(server.state().objects[&format!("/files/{key}")], *content);
     }
     assert!((4..=8).contains(&most.load(Relaxed)), "{most:?}");
@@ -85,6 +85,8 @@ fn each_failure_is_its_own() {
     assert!(bulk.submit(3, Some(&wrong), b"good", None).unwrap());
     let results = finish(&bulk);
     assert!(results[&1].is_ok());
+    assert!(bulk.submit(4, None, b"good", None).unwrap());
+    assert!(finish(&bulk)[&4].as_ref().unwrap().1, "it was there");
     assert_eq!(results[&2].as_ref().unwrap_err().code(), Code::Denied);
     assert_eq!(results[&3].as_ref().unwrap_err().code(), Code::Mismatch);
 }

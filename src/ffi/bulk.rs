@@ -124,8 +124,9 @@ pub unsafe extern "C" fn rts3_bulk_submit(
 /// Waits for the result of any content, for `timeout_ms`, and never longer than 200 ms.
 ///
 /// `*found`: whether there is one. If so, `*id` is the number that the content was submitted with, and
-/// either `*failure` is NULL and `key`, 65 bytes of the caller's, is the key that it is stored under, or
-/// `*failure` is an error, to be released with `rts3_error_free`. `*outstanding`: contents whose result
+/// either `*failure` is NULL, `key`, 65 bytes of the caller's, is the key that it is stored under, and
+/// `*existed` says whether the object may have been there before (then somebody who found it unused may be
+/// about to delete it), or `*failure` is an error, to be released with `rts3_error_free`. `*outstanding`: contents whose result
 /// was not taken yet; 0: all is done.
 ///
 /// # Safety
@@ -137,6 +138,7 @@ pub unsafe extern "C" fn rts3_bulk_wait(
     found: *mut i32,
     id: *mut u64,
     key: *mut c_char,
+    existed: *mut i32,
     failure: *mut *mut rts3_error,
     outstanding: *mut u64,
     error: *mut *mut rts3_error,
@@ -145,14 +147,16 @@ pub unsafe extern "C" fn rts3_bulk_wait(
         let bulk = open(bulk)?;
         let (found, id) = (target(found, "found")?, target(id, "id")?);
         let (failure, outstanding) = (target(failure, "failure")?, target(outstanding, "outstanding")?);
+        let existed = target(existed, "existed")?;
         target(key, "key")?;
         match bulk.wait(Duration::from_millis(timeout_ms)) {
             Some(done) => {
                 *id = done.id;
                 *found = 1;
                 *failure = match done.result {
-                    Ok(stored) => {
+                    Ok((stored, was_there)) => {
                         put_hex(key, &stored);
+                        *existed = was_there.into();
                         ptr::null_mut()
                     }
                     Err(error) => Box::into_raw(Box::new(error.into())),

@@ -52,7 +52,7 @@ impl Store {
         client: &Client,
         budget: &Budget,
         object: &Object<'_>,
-    ) -> Result<()> {
+    ) -> Result<Stored> {
         client.keys_to_write(budget, "PUT").await?;
         loop {
             match self.store_once(client, budget, object).await {
@@ -68,7 +68,7 @@ impl Store {
         }
     }
 
-    async fn store_once(&self, client: &Client, budget: &Budget, object: &Object<'_>) -> Result<()> {
+    async fn store_once(&self, client: &Client, budget: &Budget, object: &Object<'_>) -> Result<Stored> {
         if object.content.len() > ASK_FIRST {
             match client.head(budget, &object.key).await {
                 Ok(head) => return self.accept_or_mend(client, budget, object, Some(head)).await,
@@ -78,16 +78,17 @@ impl Store {
             }
         }
         if !self.local().learned.supports_condition() {
-            return object.put_over(client, budget).await;
+            object.put_over(client, budget).await?;
+            return Ok(Stored::Perhaps);
         }
         match object.put(client, budget, true).await? {
-            Put::Stored => Ok(()),
+            Put::Stored => Ok(Stored::New),
             Put::Exists => self.accept_or_mend(client, budget, object, None).await,
             Put::ConditionRefused(_) => {
                 // Only if the same PUT succeeds without the condition was it the condition.
                 object.put_over(client, budget).await?;
                 self.local().learned.forget_condition();
-                Ok(())
+                Ok(Stored::Perhaps)
             }
         }
     }
@@ -99,7 +100,7 @@ impl Store {
         budget: &Budget,
         object: &Object<'_>,
         mut head: Option<Head>,
-    ) -> Result<()> {
+    ) -> Result<Stored> {
         // AWS computes the SHA-256 that it keeps; elsewhere it may be a mere file beside the object.
         if self.config.endpoint.is_aws() {
             if head.is_none() {
@@ -110,11 +111,11 @@ impl Store {
                 checksum: Some(object.key),
             };
             if head == Some(whole) {
-                return Ok(());
+                return Ok(Stored::Perhaps);
             }
         }
         match client.get(budget, &object.key, &mut Discard, false).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Stored::Perhaps),
             Err(error) if error.code() == Code::Corrupt => {
                 object.put_over(client, budget).await?;
                 let text = format!(
@@ -122,15 +123,25 @@ impl Store {
                     error.message()
                 );
                 self.tell(Level::Warning, text);
-                Ok(())
+                Ok(Stored::Perhaps)
             }
             // Gone meanwhile, or not ours to read.
             Err(error) if matches!(error.code(), Code::NotFound | Code::Denied) => {
-                object.put_over(client, budget).await
+                object.put_over(client, budget).await?;
+                Ok(Stored::Perhaps)
             }
             Err(error) => Err(error),
         }
     }
+}
+
+/// The object is known to be whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    /// There was none before.
+    New,
+    /// It was there, or may have been: whoever found it unused may be about to delete it.
+    Perhaps,
 }
 
 /// What is to be stored.

@@ -45,16 +45,18 @@ static int threads(int *deaf)
 /* Takes one result; 0: none has come. */
 static int take(rts3_bulk *bulk, char (*keys)[65], uint64_t *outstanding)
 {
-    int32_t found = 0;
+    int32_t found = 0, existed = 0;
     uint64_t id = 0;
     char key[65];
     rts3_error *failure = NULL, *error = NULL;
-    if (rts3_bulk_wait(bulk, 1000, &found, &id, key, &failure, outstanding, &error) != RTS3_OK)
+    if (rts3_bulk_wait(bulk, 1000, &found, &id, key, &existed, &failure, outstanding, &error) != RTS3_OK)
         fail("rts3_bulk_wait", error);
     if (!found)
         return 0;
     if (failure)
         fail("a content", failure);
+    if (existed)
+        fail("a content that was there before", NULL);
     memcpy(keys[id], key, 65);
     return 1;
 }

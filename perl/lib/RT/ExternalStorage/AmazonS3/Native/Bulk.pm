@@ -14,7 +14,7 @@ my %FUNCTION = (
     rts3_bulk_submit =>
         [ [ 'opaque', 'uint64', 'string', 'string', 'size_t', 'string', 'sint32*', 'opaque*' ] => 'uint32' ],
     rts3_bulk_wait => [
-        [ 'opaque', 'uint64', 'sint32*', 'uint64*', 'opaque', 'opaque*', 'uint64*', 'opaque*' ] => 'uint32'
+        [ 'opaque', 'uint64', 'sint32*', 'uint64*', 'opaque', 'sint32*', 'opaque*', 'uint64*', 'opaque*' ] => 'uint32'
     ],
     rts3_bulk_close => [ [ 'opaque', 'opaque*' ] => 'uint32' ],
 );
@@ -53,17 +53,17 @@ sub submit {
 
 sub wait {
     my ( $self, $seconds ) = @_;
-    my ( $found, $id, $failed, $outstanding, $failure ) = ( 0, 0, undef, 0, undef );
+    my ( $found, $id, $existed, $failed, $outstanding, $failure ) = ( 0, 0, 0, undef, 0, undef );
     my $key    = "\0" x 65;
     my $status = _rts3_bulk_wait(
         $self->{bulk}, int( 1000 * ( $seconds // 1 ) ),
-        \$found,       \$id,          FFI::Platypus::Buffer::scalar_to_pointer($key),
-        \$failed,      \$outstanding, \$failure
+        \$found,       \$id,     FFI::Platypus::Buffer::scalar_to_pointer($key),
+        \$existed,     \$failed, \$outstanding, \$failure
     );
     return NATIVE->refused( $status, $failure ) if $status;
     $self->{outstanding} = $outstanding;
-    return 0                                        if !$found;
-    return { id => $id, key => substr $key, 0, 64 } if !$failed;
+    return 0                                                                if !$found;
+    return { id => $id, key => substr( $key, 0, 64 ), existed => $existed } if !$failed;
     my ( undef, $error ) = NATIVE->refused( NATIVE->error_status($failed), $failed );
     return { id => $id, error => $error };
 }
@@ -136,7 +136,8 @@ KEY the digest that the content must have.
 
 =item wait [SECONDS]
 
-A result, C<< { id => ID, key => KEY } >> or C<< { id => ID, error => ERROR } >>; 0 where none has come within that
+A result, C<< { id => ID, key => KEY, existed => BOOLEAN } >> (whether the object may have been there before) or
+C<< { id => ID, error => ERROR } >>; 0 where none has come within that
 time, or within 200 ms.
 
 =item outstanding
