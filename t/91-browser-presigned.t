@@ -56,6 +56,16 @@ if ( $ENV{RTS3_WRITE_SCREENSHOTS} ) {
     spew( "$images/fields.png", $browser->screenshot('div.ticket-info-cfs') );
 }
 
+subtest 'where HTML is trusted' => sub {
+    $ticket->serve( direct => 1, config => 'Set($TrustHTMLAttachments, 1);' );
+    $ticket->look;
+    for my $link ( [ history => 'price form.html' ], [ field => 'page.html' ] ) {
+        my $got = $ticket->follow( @{$link} );
+        is( $got->{name}, $link->[1], "$link->[1] is downloaded" );
+        ok( !$ticket->sprung, '... and its script does not run' );
+    }
+};
+
 subtest 'a link that has expired' => sub {
     $ticket->serve( direct => 1, DirectLinkExpires => 4 );
     my $link = sub {

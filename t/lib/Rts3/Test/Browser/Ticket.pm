@@ -88,7 +88,7 @@ sub browser { return $_[0]{browser} }
 sub file    { return $_[0]{files}{ $_[1] } }
 sub digest  { return sha256_hex( $_[0]->file( $_[1] )->{content} ) }
 
-=head2 serve direct => $boolean, %storage
+=head2 serve direct => $boolean, config => $text, %storage
 
 Starts RT's web server, the first time or again at the same address, with a user who is logged in there in the browser.
 Further options change %ExternalStorage.
@@ -98,7 +98,7 @@ Further options change %ExternalStorage.
 sub serve {
     my ( $self, %storage ) = @_;
     my ( $rt,   $browser ) = @{$self}{qw(rt browser)};
-    $rt->set_config( _config( delete $storage{direct} ? 1 : 0 ) );
+    $rt->set_config( _config( delete $storage{direct} ? 1 : 0 ) . ( delete $storage{config} // '' ) );
     $rt->set_storage( %{ $self->{storage} }, %storage );
 
     # An idle connection of the browser would keep a worker from answering another one
