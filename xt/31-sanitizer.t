@@ -4,7 +4,8 @@
 use strict;
 use warnings;
 
-use Cwd qw(abs_path);
+use Cwd         qw(abs_path);
+use Digest::SHA qw(sha256_hex);
 use File::Spec;
 use File::Temp;
 use FindBin;
@@ -51,9 +52,16 @@ my %env = (
 for my $case ( [ http => $s3->http, '' ], [ https => $s3->https, $s3->ca ] ) {
     my ( $scheme, @server ) = @{$case};
     my @keys = ( $s3->access_key, $s3->secret_key );
-    sanitized( "$scheme: abi",               'abi',     @server, "abi-$scheme", @keys );
-    sanitized( "$scheme: threads, one each", 'threads', 'each',  @server,       'sanitizer', @keys );
-    sanitized( "$scheme: threads, the same", 'threads', 'same',  @server,       'sanitizer', @keys );
+    sanitized( "$scheme: abi", 'abi', @server, "abi-$scheme", @keys );
+    $s3->make_bucket("misuse-$scheme");
+    $s3->faults(
+        { operation => 'GetObject', key => sha256_hex( 'x' x 3_000_000 ), do => { length   => 'chunked' } },
+        { operation => 'GetObject', key => sha256_hex( 'y' x 3_000_000 ), do => { delay_ms => 20 } },
+    );
+    sanitized( "$scheme: misuse", 'misuse', @server, "misuse-$scheme", @keys );
+    $s3->faults;
+    sanitized( "$scheme: threads, one each", 'threads', 'each', @server, 'sanitizer', @keys );
+    sanitized( "$scheme: threads, the same", 'threads', 'same', @server, 'sanitizer', @keys );
 }
 
 done_testing;
