@@ -188,7 +188,12 @@ for my $line ( map { split /\n/, $_->{text} } @commands ) {
     elsif ( $program =~ m{^script/} ) {
         ok( -x "$root/$program", "$line: is there" );
         my $text = slurp("$root/$program");
-        like( $text, qr/^step_\Q$_\E\(\)/m, "... and knows $_" ) for @words;
+        $text .= slurp("$root/t/lib/Rts3/Test/Demo.pm") if $program eq 'script/demo';
+        for my $word (@words) {
+            my ($option) = $word =~ /^--(\w+)\z/;
+            my $known = defined $option ? qr/GetOptions.*\b$option =>/ : qr/^step_\Q$word\E\(\)/m;
+            like( $text, $known, "... and knows $word" );
+        }
     }
     elsif ( $program eq 'perldoc' ) {
         ok( -e "$root/$words[0]", "$line: is there" );
