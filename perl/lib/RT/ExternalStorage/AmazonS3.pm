@@ -594,8 +594,7 @@ and put this into B<Bucket policy>, with the name of your bucket in the place of
     }
 
 RT still delivers some attachments itself, since a public link could not keep its rules for them: all of them with
-C<$AlwaysDownloadAttachments>; HTML and XML unless C<$TrustHTMLAttachments> is set; SVG, PDF and whatever else a
-browser might run.
+C<$AlwaysDownloadAttachments>; HTML, XML, SVG, PDF and whatever else a browser might run.
 
 =head2 The host name of the links
 

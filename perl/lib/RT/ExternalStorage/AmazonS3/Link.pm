@@ -8,12 +8,10 @@ use Scalar::Util ();
 # Types that RT serves as text/plain, unless $TrustHTMLAttachments
 my $AS_TEXT = qr{\A(?:text/html|application/xhtml\+xml|text/xml|application/xml)}i;
 
-# Types that RT always serves as a download
-my $AS_DOWNLOAD = qr{\A(?:image/svg\+xml|application/pdf)}i;
-
-# And what else a browser may run, or once did; openxmlformats and PostScript it does not
+# These, those that RT always serves as a download (SVG, PDF), and what else a browser may run, or once did;
+# openxmlformats and PostScript it does not
 my $ACTIVE =
-    qr{(?<!open)xml|html|svg|\bxsl|(?<!post)script|flash|futuresplash|\bpdf\b|x-mixed-replace|\brelated\b|rfc822}i;
+    qr{(?<!open)xml|html|svg|\bxsl|(?<!post)script|flash|futuresplash|pdf|x-mixed-replace|\brelated\b|rfc822}i;
 
 # Types that a browser may show: of all others none is shown, whatever the disposition
 my $SHOWN = qr{\A(?:text|image|audio|video)/}i;
@@ -31,15 +29,13 @@ sub DigestFor {
     return $digest =~ /\A[0-9a-f]{64}\z/ ? $digest : undef;
 }
 
-# A public link carries no type and no disposition: the object has those of whoever stored this content first. So RT
-# itself serves what it would not simply show.
+# A public link carries no type and no disposition: the object has those of whoever stored this content first, maybe RT's
+# own module. So RT itself serves what a browser might run, even where it trusts HTML.
 sub AllowsPublic {
     my ( $class, $object ) = @_;
     return 0 if RT->Config->Get('AlwaysDownloadAttachments');
     my $type = $object->__Value('ContentType') // '';
-    return 0 if $type !~ $TYPE || $type =~ $AS_DOWNLOAD;
-    return RT->Config->Get('TrustHTMLAttachments') ? 1 : 0 if $type =~ $AS_TEXT;
-    return $type =~ $ACTIVE ? 0 : 1;
+    return $type !~ $TYPE || $type =~ $ACTIVE ? 0 : 1;
 }
 
 # What a presigned link says of the file, for Native's direct_url
