@@ -273,6 +273,33 @@ sub _turn {
     return $turn;
 }
 
+=head2 run_tool @args
+
+Runs F<perl/bin/rt-s3> with these arguments, and returns the same as C<run_script>.
+
+=cut
+
+sub run_tool {
+    my ( $self, @args ) = @_;
+    my $turn =
+        ( $args[0] // '' ) eq 'externalize'
+        ? $self->_turn( $self->release->program('rt-externalize-attachments') )
+        : undef;
+    my $run = $self->_run( $self->tool(@args) );
+    return @{$run}{qw(exit out err seconds)};
+}
+
+=head2 tool @args
+
+That command, for L<Rts3::Test::Process/spawn> with the L</environment>.
+
+=cut
+
+sub tool {
+    my ( $self, @args ) = @_;
+    return ( '/usr/bin/env', 'RTHOME=' . $self->release->base, $^X, "$Root/perl/bin/rt-s3", @args );
+}
+
 sub _run {
     my ( $self, @command ) = @_;
     return Rts3::Test::Process::run( command => \@command, env => { $self->environment } );
