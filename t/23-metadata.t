@@ -113,7 +113,7 @@ subtest 'STS' => sub {
         '400 ExpiredTokenException' => [ { Action => 'AssumeRoleWithWebIdentity', WebIdentityToken => 'expired' } ],
         '404'                       => [ { Action => 'GetCallerIdentity' }, [qw(USER secret)] ],
     );
-    is( ( sts( @{ $refused{$_} } ) )[0],                 $_,                          $_ ) for sort keys %refused;
+    is( ( sts( @{ $refused{$_} } ) )[0],                 $_, "refused: $_" ) for sort keys %refused;
     is( ( sts( \%assume, [qw(USER secret)], 's3' ) )[0], '403 SignatureDoesNotMatch', 'signed for another service' );
     is( ( sts( \%assume, [ @keys[ 0, 1 ] ] ) )[0], '403 InvalidClientTokenId', 'temporary keys without their token' );
     ( $answer, $xml ) = sts( { Action => 'AssumeRoleWithWebIdentity', WebIdentityToken => 'good' } );

@@ -3,8 +3,9 @@ package Rts3::Test::Metadata::Answers;
 use strict;
 use warnings;
 
-use JSON::PP ();
-use POSIX    qw(strftime);
+use Digest::SHA qw(sha256_base64);
+use JSON::PP    ();
+use POSIX       qw(strftime);
 
 use Rts3::Test::Metadata::Signature qw(refusal);
 use Rts3::Test::S3Server::Control   ();
@@ -83,8 +84,8 @@ sub _give {
     my $kind   = $what eq 'keys' ? 'INSTANCE' : uc $what;
     my $keys   = {
         access_key => "ASIA$kind$number",
-        secret_key => "SeCrEt/$number+wJalrXUtnFEMI/K7MDENG/" . lc $kind,
-        token      => "ToKeN/$number+FwoGZXIvYXdzEJr//wEaDPqhKx/" . lc($kind) . '==',
+        secret_key => _random("secret $number") . "+/",
+        token      => "FwoGZXIv//" . _random("token $number") . "==",
         expires    => time + $lifetime,
     };
     $Given{ $keys->{access_key} } = $keys;
@@ -99,6 +100,8 @@ sub _give {
     ) if $rights;
     return $keys;
 }
+
+sub _random { return substr sha256_base64( $_[0] ), 0, 38 }
 
 # The keys by AWS's names, changed as a test wants them
 sub _fields {
@@ -129,7 +132,7 @@ sub _token {
         if $request->{headers}{'x-forwarded-for'};
     return ( status => 400, body => '', refusal => "can't live '$seconds' s" )
         if $seconds !~ /^[0-9]+\z/ || $seconds < 1 || $seconds > 21_600;
-    my $token = sprintf 'ImDsToKeN%04d-%s==', ++$Count, 'Zx' x 20;
+    my $token = _random( 'instance' . ++$Count ) . '==';
     $Token{$token} = time + $seconds;
     return ( body => $token );
 }

@@ -3,13 +3,13 @@ package Rts3::Test::Metadata::Server;
 use strict;
 use warnings;
 
-use IO::Select       ();
-use IO::Socket::INET ();
-use IO::Socket::SSL  ();
-use JSON::PP         ();
-use POSIX            ();
-use Socket           qw(SO_LINGER SOL_SOCKET);
-use Time::HiRes      qw(time);
+use IO::Select      ();
+use IO::Socket::IP  ();
+use IO::Socket::SSL ();
+use JSON::PP        ();
+use POSIX           ();
+use Socket          qw(SO_LINGER SOL_SOCKET);
+use Time::HiRes     qw(time);
 
 use Rts3::Test::File              qw(slurp spew);
 use Rts3::Test::Metadata::Answers ();
@@ -59,7 +59,7 @@ sub run {
 
 sub _listen {
     my ( $address, $tls ) = @_;
-    my $socket = IO::Socket::INET->new( LocalAddr => $address, Listen => 50, ReuseAddr => 1 )
+    my $socket = IO::Socket::IP->new( LocalAddr => $address, Listen => 50, ReuseAddr => 1 )
         or die "$address: $@\n";
     $Listener{$socket} = { socket => $socket, tls => $tls };
     return $socket->sockport;
