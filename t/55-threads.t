@@ -116,7 +116,7 @@ sub in_perl {
 }
 
 SKIP: {
-    skip 'this Perl has no threads', 8 if !$Config{usethreads};
+    skip 'this Perl has no threads', 13 if !$Config{usethreads};
     $s3->clear_log;
     my $run = in_perl( {}, <<'END' . $threads, %s3 );
     my $native = RT::ExternalStorage::AmazonS3::Native->open(@ARGV);
@@ -133,6 +133,49 @@ END
     is( $run->{err},  '', '... and no word' );
     my @connections = expect_waves( 'the binding', 2 * 2 + 3 + 8 * 4 + 3 + 4 * 2 + 3, split /\n/, $run->{out} );
     is( scalar @connections, 1, '... over one connection: no thread closes the handle' );
+    note sprintf '%.1f s', $run->{seconds};
+
+    # Forks from the first thread while others are in calls, and from these others; a child starts threads, too
+    $s3->clear_log;
+    $run = in_perl( {}, <<'END' . $threads, %s3 );
+    use POSIX ();
+    my $native = RT::ExternalStorage::AmazonS3::Native->open(@ARGV);
+    sub works { return work( sub { $native->store(@_) }, sub { $native->get(@_) }, @_ ) }
+    sub forked {
+        my ( $who, $code ) = @_;
+        my $pid = fork // die "fork: $!";
+        return $pid if $pid;
+        alarm 40;
+        my @failed = eval { $code->($who) };
+        print STDERR map {"$_\n"} @failed, $@ || ();
+        POSIX::_exit( @failed || $@ ? 1 : 0 );
+    }
+    sub ended { return map { waitpid( $_, 0 ) == $_ && $? == 0 ? () : "a child ended with $?" } @_ }
+
+    print map {"$_\n"} works( 'first', 2 );
+    my @threads = map {
+        my $who = "thread $_";
+        threads->create( { context => 'list' }, sub {
+            return map { ( works( "$who.$_", 2 ), ended( forked( "child of $who.$_", sub { works( $_[0], 2 ) } ) ) ) } 1 .. 4;
+        } );
+    } 1 .. 4;
+    my @children = map {
+        my $n = $_;
+        forked( "child $n", sub {
+            my ($who) = @_;
+            my @own = map { threads->create( { context => 'list' }, sub { works( "$who, its own $_[0]", 2 ) }, $_ ) } 1 .. $n % 3;
+            return ( works( $who, 3 ), map { $_->join } @own );
+        } );
+    } 1 .. 12;
+    print map {"$_\n"} works( 'parent', 4 ), ( map { $_->join } @threads ), ended(@children), works( 'parent at last', 2 );
+END
+    is( $run->{exit}, 0,  'threads and forks: exit status' );
+    is( $run->{err},  '', '... and no word' );
+    my $stored = 2 + 4 * 4 * 4 + 12 * 3 + 12 * 2 + 4 + 2;
+    expect_waves( 'threads and forks', $stored, split /\n/, $run->{out} );
+    my %process;    # which have used a connection
+    $process{ $_->{connection} }++ for $s3->requests;
+    cmp_ok( scalar keys %process, '==', 1 + 4 * 4 + 12, '... a connection for each process' );
     note sprintf '%.1f s', $run->{seconds};
 
     my $reason = Rts3::Test::RT->missing;
