@@ -38,13 +38,15 @@ subtest 'presigned links' => sub {
 };
 
 subtest 'looked at again' => sub {
-    my %before = map { $_->{name} => $_->{url} } $ticket->look;
-    $s3->clear_log;
-    my %after = map  { $_->{name} => $_->{url} } $ticket->look;
-    my @same  = grep { $before{$_} eq $after{$_} } sort keys %after;
-    is( @same, keys %after, 'the page has the same links' );
-    my @whole = grep { !defined $_->{headers}{'if-none-match'} } $s3->requests;
-    is( @whole, 0, 'and the browser has kept the images: at most it asks whether they have changed' );
+    my $links = sub {
+        $s3->clear_log;
+        return join "\n", map { $_->{url} } $ticket->look;
+    };
+    my $before = $links->();
+    my $after  = $links->();
+    ( $before, $after ) = ( $after, $links->() ) if $before ne $after;    # a window has ended just now
+    is( $after,        $before, 'the page has the same links' );
+    is( $s3->requests, 0,       'and the browser has kept the images: it asks for none' );
 };
 
 # For README and docs, on request
