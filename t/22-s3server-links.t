@@ -211,6 +211,23 @@ subtest 'name and type' => sub {
     is( $response->code . ' ' . $response->header('content-type'), '404 application/xml', 'an error is one' );
 };
 
+subtest 'what a browser has already' => sub {
+    my $link     = $client->link_to($path);
+    my $etag     = $client->fetch($link)->header('etag');
+    my $response = $client->fetch( $link, GET => 'If-None-Match' => $etag );
+    is( $response->code,                                                       304,            'is not sent again' );
+    is( $response->content,                                                    '',             '... no content' );
+    is( $response->header('etag'),                                             $etag,          '... its ETag' );
+    is( $client->fetched( $link, GET => 'If-None-Match' => qq("x", W/$etag) ), 304,            '... one of several' );
+    is( $client->fetch( $link, GET => 'If-None-Match' => '"x"' )->content,     $content,       'something else is' );
+    is( $client->fetched( $link, GET => 'If-None-Match' => $etag, Range => 'bytes=0-1' ), 304, 'nor a part of it' );
+    is(
+        $client->fetched( $client->link_to( $path, time => time - 90 ), GET => 'If-None-Match' => $etag ),
+        '403 AccessDenied',
+        'a link that is over is refused'
+    );
+};
+
 subtest 'who may read' => sub {
     my $url = $s3->http . $path;
     is( $client->fetched($url), '403 AccessDenied', 'not anyone' );

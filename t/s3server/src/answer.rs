@@ -51,6 +51,21 @@ pub fn s3_error(error: S3Error) -> Response<Body> {
     })
 }
 
+/// The answer to somebody who has this object already: what describes it, without the object.
+pub fn not_modified(mut response: Response<Body>) -> Response<Body> {
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.body_mut() = Body::empty();
+    for name in [
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+        header::CONTENT_DISPOSITION,
+    ] {
+        response.headers_mut().remove(name);
+    }
+    response
+}
+
 /// Reads the code from an error's body, and puts the body back.
 pub async fn code(response: &mut Response<Body>) -> Option<String> {
     if response.status().as_u16() < 300 {

@@ -151,6 +151,8 @@ impl Server {
             Ok(headers) => headers,
             Err(error) => return answer::s3_error(error),
         };
+        let reads = matches!(turn.target.operation, Some("GetObject" | "HeadObject"));
+        let known = head.headers.get(header::IF_NONE_MATCH).filter(|_| reads).cloned();
         let request = Request::from_parts(head, body);
         let mut request = request.map(Body::http_body);
         if fault.ignore_condition && has_condition {
@@ -179,6 +181,9 @@ impl Server {
         }
         if response.status().is_success() {
             response.headers_mut().extend(overrides);
+            if is_known(known.as_ref(), response.headers()) {
+                return answer::not_modified(response);
+            }
         }
         match &fault.region {
             Some(region)
@@ -261,6 +266,19 @@ impl Server {
             .entry(header::SERVER)
             .or_insert(HeaderValue::from_static("s3server"));
         turn.damage_head(headers);
+    }
+}
+
+/// Whether the object is one that the client has already. s3s-fs 0.14 does not look.
+fn is_known(known: Option<&HeaderValue>, headers: &HeaderMap) -> bool {
+    let known = known.and_then(|value| value.to_str().ok());
+    let etag = headers.get(header::ETAG).and_then(|value| value.to_str().ok());
+    let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    match (known, etag) {
+        (Some(known), Some(etag)) => known
+            .split(',')
+            .any(|tag| strong(tag) == strong(etag) || strong(tag) == "*"),
+        _ => false,
     }
 }
 
