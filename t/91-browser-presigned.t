@@ -7,7 +7,7 @@ use utf8;
 use File::Path qw(make_path);
 use FindBin;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Browser::Links qw(links_lead trap_works);
@@ -69,28 +69,39 @@ subtest 'where HTML is trusted' => sub {
 };
 
 subtest 'a link that has expired' => sub {
-    $ticket->serve( direct => 1, DirectLinkExpires => 4 );
+    my $life = 5;
+    $ticket->serve( direct => 1, DirectLinkExpires => $life );
     my $link = sub {
         return ( map { $_->{url} } grep { $_->{name} eq 'report.pdf' } $ticket->look )[0];
     };
-    my $url = $link->();
-    $browser->forget;
-    $browser->open($url);
-    my $saved = $browser->came_of_it( $browser->url ) // {};
-    is( $saved->{name}, 'report.pdf', 'downloaded while it lives' );
 
-    sleep 5;
-    $browser->forget;
-    $browser->open($url);
-    like( $browser->run('return document.documentElement.textContent'), qr/AccessDenied/, 'refused afterwards' );
+    # The name of what is downloaded; nothing if an answer is shown instead
+    my $open = sub {
+        $browser->forget;
+        $browser->open( $_[0] );
+        return $browser->url eq $_[0] ? '' : $browser->came_of_it( $browser->url )->{name};
+    };
+    my ( $url, $name );
+    for ( 1 .. 3 ) {    # a busy machine may take longer to come to it
+        $url  = $link->();
+        $name = $open->($url);
+        last if $name;
+    }
+    is( $name, 'report.pdf', 'is good while it lives' );
+
+    sleep $life + 1;
+    is( $open->($url), '', 'and no more afterwards' );
+    like( $browser->run('return document.documentElement.textContent'), qr/AccessDenied/, '... but refused' );
     is( ( map { $_->{status} } $browser->requests( url => qr/^\Q$url\E/ ) )[0], 403, '... with 403' );
-    is( $browser->downloads,                                                    0,   '... and nothing downloaded' );
 
-    my $new = $link->();
-    isnt( $new, $url, 'the page, loaded again, has another one' );
-    $browser->forget;
-    my $got = $ticket->follow( history => 'report.pdf' );
-    ok( $got->{content} eq $ticket->file('report.pdf')->{content}, '... that works' );
+    for ( 1 .. 3 ) {
+        my $new = $link->();
+        isnt( $new, $url, 'the page, loaded again, has another one' );
+        my $got = $ticket->follow( history => 'report.pdf' );
+        $name = ( $got->{content} // '' ) eq $ticket->file('report.pdf')->{content} ? $got->{name} : '';
+        last if $name;
+    }
+    is( $name, 'report.pdf', '... that works' );
 };
 
 done_testing;
