@@ -117,13 +117,13 @@ my ( $one, $two ) = within(
 );
 isnt( $one, $two, '... another name: another one' );
 
-my $short  = handle( DirectLinkExpires => 4 );
+my $short  = handle( DirectLinkExpires => 8 );
 my $before = $short->direct_url( $key, %about );
-is( status( GET => $before ), 200, 'a link for 4 seconds' );
-next_window(1);
+is( status( GET => $before ), 200, 'a link for 8 seconds' );
+next_window(2);
 isnt( $short->direct_url( $key, %about ), $before, 'in the next window: another link' );
 is( status( GET => $before ), 200, '... while the one before still works' );
-sleep 4;
+sleep 8;
 is( status( GET => $before ),                                   403, '... until its end' );
 is( status( GET => scalar $short->direct_url( $key, %about ) ), 200, '... and the page is loaded again' );
 
