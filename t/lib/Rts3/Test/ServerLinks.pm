@@ -73,8 +73,9 @@ sub links_work {
         ok( $response->content eq $content{$name}, '... its bytes' );
         is( $response->header('Content-Type'), $type, '... its type' );
         my $said = parse( $response->header('Content-Disposition') ) // {};
-        is( $said->{kind}, $kind, "... $kind" );
-        is( $said->{name}, $name, '... its name' );
+        is( $said->{kind},                      $kind,                   "... $kind" );
+        is( $said->{name},                      $name,                   '... its name' );
+        is( $response->header('Cache-Control'), 'private, max-age=3600', '... and a browser may keep it' );
     }
     _opens_nothing_else( $client, $link{'scan.png'}, $link{'logo.svg'} );
 
