@@ -178,7 +178,10 @@ subtest 'If-None-Match' => sub {
 
     my $broken = slowly( PUT => '/attachments/broken', 'x' x 1000 );
     close $broken->{socket};
-    sleep 0.2;
+    for ( 1 .. 200 ) {
+        last if $s3->requests( key => 'broken' );
+        sleep 0.05;
+    }
     is( $s3->content( attachments => 'broken' ), undef, 'an upload that breaks off leaves nothing' );
     is( scalar $s3->requests( key => 'broken' ), 1,     'but its line in the log' );
 };

@@ -8,6 +8,7 @@ use File::Temp  ();
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP ();
+use Time::HiRes qw(sleep time);
 
 use Rts3::Test::FaultMatrix::Answers;
 use Rts3::Test::FaultMatrix::Breaks;
@@ -247,6 +248,20 @@ sub run {
     return;
 }
 
+# A request that was broken off stands in the log when the server has noticed it, which is no later than the end of its
+# connection; and who has asked is over.
+sub _settle {
+    my $self = shift;
+    my $end  = time + 10;
+    while ( time < $end ) {
+        my %open = map { ( $_->{id} => 1 ) } $self->{s3}->connections;
+        delete @open{ map { $_->{id} } grep { $_->{event} eq 'closed' } $self->{s3}->log_lines };
+        return if !%open;
+        sleep 0.05;
+    }
+    return;
+}
+
 sub _carry_out {
     my ( $self, $at_once, $time, @cells ) = @_;
     for my $cell (@cells) {
@@ -257,7 +272,7 @@ sub _carry_out {
     $self->{s3}->clear_log;
     my @results = run_cells( $at_once, sub { $self->_rules(@_) }, map { $_->{job} } @cells );
     my %requests;
-    sleep 1;    # a request that was broken off stands in the log when the server has noticed it
+    $self->_settle;
     for my $request ( $self->{s3}->requests( bucket => BUCKET ) ) {
         my ($prefix) = ( $request->{key} // '' ) =~ m{^(.*/)} or next;
         push @{ $requests{$prefix} }, $request;
