@@ -338,4 +338,28 @@ subtest 'credential_process' => sub {
     unlike( slurp("/proc/$pid/stat"), qr/\) [^Z]/, '... and ended' );
 };
 
+subtest 'the recipes of docs/credentials.md' => sub {
+    my $guide   = slurp("$FindBin::Bin/../docs/credentials.md");
+    my @recipes = $guide =~ /^( {4}Set\(%ExternalStorage,\n(?: {8}.*\n)+)/mg;
+    is( @recipes, 7, 'configurations' );
+    for my $recipe (@recipes) {
+        my %written = $recipe =~ /(\w+)\s+=> '([^']*)'/g;
+        my ( $handle, $error ) = $native->open(%written);
+        is_deeply( [ $handle ? map {"@$_"} $handle->drain : $error->message ], [], join ' ', %written );
+    }
+    my ($credentials) = $guide =~ m{^ {4}# /etc/rt-aws/credentials.*\n((?: {4}.*\n)+)}m;
+    my ($config)      = $guide =~ m{^ {4}# /etc/rt-aws/config.*\n((?: {4}.*\n)+)}m;
+    s/^ {4}//mg for $credentials, $config;
+    $credentials =~ s/\Q.../MINE/;
+    $credentials =~ s{\Q...}{secret/of+MINE};
+    reads_with( 'the profile', qr/^MINE\z/, { credentials => $credentials } );
+    $aws->set( external_id => '...' );
+    reads_with(
+        'the role in another account',
+        qr/^ASIAASSUMEROLE\d/,
+        { config                                    => $config },
+        { $aws->instance, AWS_EC2_METADATA_DISABLED => undef }
+    );
+};
+
 done_testing;
