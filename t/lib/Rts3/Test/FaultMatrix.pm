@@ -7,7 +7,7 @@ use Digest::SHA qw(sha256_hex);
 use File::Temp  ();
 use IO::Select;
 use IO::Socket::INET;
-use JSON::PP ();
+use JSON::PP    ();
 use Time::HiRes qw(sleep time);
 
 use Rts3::Test::FaultMatrix::Answers;
