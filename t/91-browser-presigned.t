@@ -37,6 +37,22 @@ subtest 'presigned links' => sub {
     );
 };
 
+subtest 'other pages' => sub {
+    my %pages = (
+        '/Ticket/Modify.html'       => 6,
+        '/Ticket/Update.html'       => 5,
+        '/SelfService/Display.html' => 10,
+        '/m/ticket/show'            => 6,
+    );
+    for my $path ( sort keys %pages ) {
+        my $page = $ticket->look_elsewhere($path);
+        cmp_ok( @{ $page->{urls} }, '>=', $pages{$path}, "$path has links" );
+        is_deeply( $page->{broken},                                          [], '... shows its images' );
+        is_deeply( [ grep {m{[^A-Za-z0-9\-_.~%/?&=:]}} @{ $page->{urls} } ], [], '... all safe in HTML' );
+        ok( !$ticket->sprung, '... and no script has run' );
+    }
+};
+
 subtest 'looked at again' => sub {
     my $links = sub {
         $s3->clear_log;

@@ -163,6 +163,30 @@ END
 
 sub images { return @{ $_[0]{browser}->run($FindImages) } }
 
+=head2 look_elsewhere $path
+
+Opens another of RT's pages about this ticket, whose path, as C</Ticket/Modify.html>, this is. A hash with urls, those
+of its links and images that lead to S3, and broken, those of images that are not shown.
+
+=cut
+
+my $FindAll = <<'END';
+    const urls = [ ...document.querySelectorAll('a[href], img[src]') ].map( element =>
+        element.getAttribute( element.tagName === 'A' ? 'href' : 'src' ) );
+    return {
+        urls: urls.filter( url => url.startsWith( arguments[0] ) ),
+        broken: [ ...document.images ].filter( image => !image.naturalWidth ).map( image => image.src ),
+    };
+END
+
+sub look_elsewhere {
+    my ( $self, $path ) = @_;
+    my $browser = $self->{browser};
+    $browser->open( $self->{rt}->web->url . "$path?id=$self->{id}" );
+    $browser->wait_until('return [ ...document.images ].every( image => image.complete )');
+    return $browser->run( $FindAll, $self->{s3}->https . '/' );
+}
+
 =head2 follow $place, $name
 
 Clicks on this link, on the page that C<look> has opened. A hash: of a download its name and content;
