@@ -71,7 +71,6 @@ if ( $ENV{RTS3_WRITE_SCREENSHOTS} ) {
     make_path($images);
     $ticket->look;
     spew( "$images/ticket.png", $browser->screenshot('.transaction.message') );
-    spew( "$images/fields.png", $browser->screenshot('div.ticket-info-cfs') );
 }
 
 subtest 'where HTML is trusted' => sub {
