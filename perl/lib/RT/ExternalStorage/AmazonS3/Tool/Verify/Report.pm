@@ -1,0 +1,174 @@
+package RT::ExternalStorage::AmazonS3::Tool::Verify::Report;
+
+use strict;
+use warnings;
+
+use Time::HiRes ();
+
+# A line this often where nobody watches, and on a terminal; seconds
+use constant { SELDOM => 60, OFTEN => 0.2 };
+
+# What stands there instead of a digest may be a whole file
+use constant LONGEST => 80;
+
+# In the order of the summary
+my @FOUND = qw(missing damaged invalid unreadable orphan repaired);
+
+sub new {
+    my ( $class, $tool ) = @_;
+    my $terminal = -t STDERR;             ## no critic (ProhibitInteractiveTest) it is not about asking
+    my $now      = Time::HiRes::time();
+    return bless {
+        output   => $tool->Output,
+        silent   => scalar $tool->Option('quiet'),
+        terminal => $terminal,
+        started  => $now,
+        shown    => $terminal ? 0 : $now,
+        width    => 0,
+        found    => { map { $_ => 0 } @FOUND }
+    }, $class;
+}
+
+sub Found { return $_[0]{found}{ $_[1] } }
+
+# ---- findings
+
+# %finding: digest, detail, references (of References' About), count (how many there are in all)
+sub Finding {
+    my ( $self, $kind, %finding ) = @_;
+    $self->{found}{$kind}++;
+    $self->_Clear;
+    my @references = @{ $finding{references} || [] };
+    my $count      = $finding{count} // @references;
+    my $what       = _Printable( $finding{digest} // $finding{object} );
+    my @lines      = ( "$kind: $what" . ( defined $finding{detail} ? " ($finding{detail})" : '' ) );
+    push @lines, map { '    ' . _Reference($_) } @references;
+    push @lines, sprintf '    and %d more', $count - @references if $count > @references;
+    if   ( $kind eq 'orphan' || $kind eq 'repaired' ) { $self->{output}->Line($_)    for @lines }
+    else                                              { $self->{output}->Problem($_) for @lines }
+    delete $finding{count};
+    $finding{reference_count} = $count if @references;
+    $self->{output}->Record( finding => $kind, %finding );
+    return;
+}
+
+sub Note {
+    my ( $self, $text ) = @_;
+    $self->_Clear;
+    $self->{output}->Problem($text);
+    return;
+}
+
+sub _Reference {
+    my ($about) = @_;
+    my @parts;
+    push @parts, "ticket $about->{ticket}"                    if defined $about->{ticket};
+    push @parts, $about->{object}                             if defined $about->{object};
+    push @parts, "transaction $about->{transaction}"          if defined $about->{transaction};
+    push @parts, 'custom field ' . _Quoted( $about->{field} ) if defined $about->{field};
+    push @parts, ( $about->{table} eq 'Attachments' ? 'attachment ' : 'value ' ) . $about->{id};
+    my $text = join ', ', @parts;
+    $text .= ', disabled'                     if $about->{disabled};
+    $text .= ': ' . _Quoted( $about->{file} ) if length( $about->{file} // '' );
+    return $text;
+}
+
+sub _Quoted { return q{"} . _Printable( $_[0] ) . q{"} }
+
+sub _Printable {
+    my ($text) = @_;
+    $text =~ s/([^[:print:]])/sprintf '\x{%x}', ord $1/ge;
+    return length $text > LONGEST ? substr( $text, 0, LONGEST ) . '...' : $text;
+}
+
+# %counts: references, digests, objects, bytes, checked; in that order in the text
+sub Summary {
+    my ( $self, %counts ) = @_;
+    $self->_Clear;
+    my %found = %{ $self->{found} };
+    my @found = map { "$found{$_} $_" . ( $_ eq 'orphan' && $found{$_} > 1 ? 's' : '' ) } grep { $found{$_} } @FOUND;
+    my $text =
+          "$counts{references} references to $counts{digests} files; $counts{objects} objects, "
+        . _Size( $counts{bytes} )
+        . ' in the bucket';
+    $text .= "; $counts{checked} looked at" if $counts{checked};
+    $self->{output}->Line( "$text: " . ( @found ? join ', ', @found : 'all well' ) );
+    $self->{output}->Record( summary => { %counts, %found, seconds => 0 + sprintf '%.1f', $self->_Seconds } );
+    return;
+}
+
+# ---- progress
+
+sub Progress {
+    my ( $self, $text, $done, $most ) = @_;
+    return if $self->{silent};
+    my $now = Time::HiRes::time();
+    return if $now - $self->{shown} < ( $self->{terminal} ? OFTEN : SELDOM );
+    if ( ( $self->{phase} // '' ) ne $text ) { @$self{qw(phase begun first)} = ( $text, $now, $done ) }
+    $self->{shown} = $now;
+    my $line = "$text: $done" . ( $most ? sprintf ' of %d (%d%%)', $most, 100 * $done / $most : '' );
+    my $time = $now - $self->{begun};
+    $line .= sprintf ', %.0f/s', ( $done - $self->{first} ) / $time if $time > 1;
+
+    if ( $self->{terminal} ) {
+        printf STDERR "\r%-*s", $self->{width}, $line;
+        $self->{width} = length $line;
+    }
+    else {
+        print STDERR "$line\n";
+    }
+    return;
+}
+
+sub _Clear {
+    my ($self) = @_;
+    printf STDERR "\r%*s\r", $self->{width}, '' if $self->{width};
+    $self->{width} = 0;
+    return;
+}
+
+sub _Seconds { return Time::HiRes::time() - $_[0]{started} }
+
+sub _Size {
+    my ($bytes) = @_;
+    my @units = qw(bytes kB MB GB TB PB);
+    while ( $bytes >= 1000 && @units > 1 ) {
+        $bytes /= 1000;
+        shift @units;
+    }
+    return sprintf $units[0] eq 'bytes' ? '%d %s' : '%.1f %s', $bytes, $units[0];
+}
+
+sub DESTROY { $_[0]->_Clear; return }
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Tool::Verify::Report - what rt-s3 verify tells
+
+=head1 METHODS
+
+=head2 Finding KIND, NAME => VALUE, ...
+
+One finding: C<missing>, C<damaged>, C<invalid>, C<unreadable>, C<orphan> or C<repaired>.
+
+=head2 Found KIND
+
+How many there were.
+
+=head2 Note TEXT
+
+Something else that is wrong.
+
+=head2 Progress WHAT, DONE, OF
+
+How far it is, now and then.
+
+=head2 Summary NAME => NUMBER, ...
+
+The end.
+
+=cut
