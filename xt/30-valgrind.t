@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 
+use Digest::SHA qw(sha256_hex);
 use File::Temp;
 use FindBin;
 use Test::More;
@@ -18,9 +19,10 @@ use Rts3::Test::Process;
 my ($valgrind) = grep {-x} map {"$_/valgrind"} split /:/, $ENV{PATH};
 needs('valgrind is not installed') if !$valgrind;
 $ENV{RTS3_LIBRARY} = needs_library->library_path;    ## no critic (RequireLocalizedPunctuationVars)
-my $s3  = needs_s3;
-my $dir = File::Temp->newdir;
-my $abi = build_program( 'abi', $dir );
+my $s3     = needs_s3;
+my $dir    = File::Temp->newdir;
+my $abi    = build_program( 'abi',    $dir );
+my $misuse = build_program( 'misuse', $dir );
 
 # Perl frees little when it ends; this makes it do so
 local $ENV{PERL_DESTRUCT_LEVEL} = 2;
@@ -46,6 +48,16 @@ for my $case ( [ http => $s3->http, '' ], [ https => $s3->https, $s3->ca ] ) {
     $run = under_valgrind( "$scheme: C", $abi, $host, $ca, "c-$scheme", @keys );
     my @not_ok = $run->{out} =~ /^(not ok.*)/mg;
     is_deeply( \@not_ok, [], "$scheme: C: all is well" );
+
+    $s3->make_bucket("misuse-$scheme");
+    $s3->faults(
+        { operation => 'GetObject', key => sha256_hex( 'x' x 3_000_000 ), do => { length   => 'chunked' } },
+        { operation => 'GetObject', key => sha256_hex( 'y' x 3_000_000 ), do => { delay_ms => 20 } },
+    );
+    $run    = under_valgrind( "$scheme: misuse", $misuse, $host, $ca, "misuse-$scheme", @keys );
+    @not_ok = $run->{out} =~ /^(not ok.*)/mg;
+    is_deeply( \@not_ok, [], "$scheme: misuse: all is well" );
+    $s3->faults;
 }
 
 done_testing;
@@ -66,7 +78,7 @@ sub under_valgrind {
     is( $run->{exit}, 0, "$name: exit status" ) or diag $run->{err};
     my $text    = join "\n", map { slurp($_) } glob "$log.*";
     my @reports = grep {/^==\d+==\s+(?:at|by) 0x/m} split /^==\d+== *\n/m, $text;
-    my @ours    = grep {/librts3|\Q$abi\E/} @reports;
+    my @ours    = grep {m{librts3|\Q$dir\E|\((?:abi|misuse)\.c:}} @reports;
     is_deeply( \@ours, [], "$name: no error, and nothing lost, in the library" );
     note "$name: " . ( @reports - @ours ) . ' reports of others';
     note $_ for map {/==\d+==\s+((?:definitely|indirectly|possibly) lost: .*|ERROR SUMMARY: .*)/g} $text;
