@@ -218,7 +218,17 @@ subtest 'nothing anywhere' => sub {
         'store' );
     like( $static->{store_error}, qr/option \w+ makes no sense with AccessKeyId/, 'keys and a source: a mistake' );
     my $odd = says( [@environment], { CredentialSource => 'enviroment' }, qw(get store) );
-    like( "@{ $odd->{log} }", qr/CredentialSource.*'enviroment'.*environment/s, 'a source that does not exist' );
+    like( $odd->{store_error}, qr/CredentialSource/, 'a source that does not exist: nothing is written' );
+    like( "@{ $odd->{log} }",  qr/CredentialSource.*'enviroment'.*environment/s, '... and the log says what exists' );
+};
+
+subtest 'a home directory that is none' => sub {
+    my $home = File::Temp->newdir;
+    mkdir $_ or die "$_: $!" for "$home/.aws", "$home/.aws/credentials";
+    for my $case ( [ 'not set', undef ], [ 'a file', "$dir/identity" ], [ 'a directory for a file', "$home" ] ) {
+        my ( $what, $value ) = @$case;
+        reads_with( $what, qr/^ASIACONTAINER/, [ HOME => $value, $aws->container ] );
+    }
 };
 
 subtest 'an instance' => sub {

@@ -297,6 +297,23 @@ subtest 'a child has keys of its own' => sub {
     is( scalar $aws->given, 3, '... each with keys of its own, that it asks for once' );
 };
 
+# As if this machine's clock were wrong by as much the other way
+subtest 'a clock that is wrong' => sub {
+    for my $clock ( -7200, 7200 ) {
+        begin( clock => $clock );
+        $s3->faults( { do => { clock_s => $clock } } );
+        my $said = in_child(
+            \%instance,
+            sub {
+                my $handle = handle( Retries => 4 );
+                return [ ( map { get($handle)->{said} } 1 .. 4 ), in_words($handle) ];
+            }
+        );
+        is_deeply( [ @$said[ 0 .. 3 ] ], [ ('ok') x 4 ], "by $clock s: read with new keys" );
+        cmp_ok( scalar $aws->given, '<=', 2, '... which are not asked for each time' );
+    }
+};
+
 subtest 'presigned links' => sub {
     my $link = sub {
         my ($lifetime) = @_;

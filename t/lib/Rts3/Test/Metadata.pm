@@ -49,6 +49,10 @@ Replaces what was set before:
 
 Seconds that keys live, 3600.
 
+=item clock
+
+Its clock is so many seconds ahead, 0.
+
 =item token, role, keys, container, AssumeRole, AssumeRoleWithWebIdentity
 
 What becomes of these requests (the first three are those for instance metadata): a hash of C<delay> (seconds), C<hang>

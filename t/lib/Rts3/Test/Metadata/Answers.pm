@@ -35,13 +35,16 @@ sub answer {
     my ( $request, $state, $rights ) = @_;
     my $about  = _about($request);
     my $how    = $state->{ $about->{what} } // {};
-    my $answer = { what => $about->{what}, how => $how };
+    my $clock  = time + ( $state->{clock} // 0 );
+    my $date   = strftime( '%a, %d %b %Y %H:%M:%S GMT', gmtime $clock );
+    my $answer = { what => $about->{what}, how => $how, date => $date };
     return { %$answer, %{ _made_up( $about, $how ) } } if defined $how->{status} || defined $how->{body};
     my %made = $about->{answer}->( $request, $state, $answer );
+
     if ( my $give = delete $made{give} ) {
         my $keys = _give( $about->{what}, $state->{lifetime} // 3600, $rights );
         $made{given} = $keys;
-        $made{body}  = $give->( _fields( $keys, $how->{keys} ) );
+        $made{body}  = $give->( _fields( $keys, $state->{clock} // 0, $how->{keys} ) );
     }
     return { status => 200, type => 'text/plain', %$answer, %made };
 }
@@ -105,12 +108,12 @@ sub _random { return substr sha256_base64( $_[0] ), 0, 38 }
 
 # The keys by AWS's names, changed as a test wants them
 sub _fields {
-    my ( $keys, $changes ) = @_;
+    my ( $keys, $ahead, $changes ) = @_;
     my %fields = (
         AccessKeyId     => $keys->{access_key},
         SecretAccessKey => $keys->{secret_key},
         Token           => $keys->{token},
-        Expiration      => strftime( '%Y-%m-%dT%H:%M:%SZ', gmtime $keys->{expires} ),
+        Expiration      => strftime( '%Y-%m-%dT%H:%M:%SZ', gmtime $keys->{expires} + $ahead ),
         %{ $changes // {} },
     );
     delete @fields{ grep { !defined $fields{$_} } keys %fields };

@@ -94,7 +94,8 @@ sub _serve {
         return close $client;
     }
     my $bytes = join "\r\n", "HTTP/1.1 $answer->{status} Answer", 'Content-Type: ' . $answer->{type},
-        'Content-Length: ' . length $answer->{body}, 'Connection: close', '', $answer->{body};
+        'Content-Length: ' . length $answer->{body}, 'Connection: close', "Date: $answer->{date}", '',
+        $answer->{body};
     return _send( $client, $bytes ) if !$how->{delay};
     return push @Later, [ time + $how->{delay}, $client, $bytes ];
 }
