@@ -49,6 +49,7 @@ sub facts {
 
 sub _conditions {
     my ($client) = @_;
+    my $etag = $client->request( HEAD => $Path )->header('ETag') // '';
     return (
         [
             '`If-None-Match: *` on an object that exists' =>
@@ -57,6 +58,10 @@ sub _conditions {
         [
             '`If-Match` that does not fit, on reading' =>
                 $client->answer( GET => $Path, headers => { 'If-Match' => '"' . '0' x 32 . '"' } )
+        ],
+        [
+            '`If-None-Match` with the ETag, on reading' =>
+                $client->answer( GET => $Path, headers => { 'If-None-Match' => $etag } )
         ],
         [ '`Range` on reading' => $client->answer( GET => $Path, headers => { Range => 'bytes=10-19' } ) ],
     );
@@ -148,19 +153,26 @@ sub _keys {
 
 sub _links {
     my ($client) = @_;
-    my $name     = 'attachment; filename="x y.txt"';
-    my $named    = $client->fetch( $client->link_to( $Path, 'response-content-disposition' => $name ) );
-    my $late     = $client->fetch( $client->link_to( $Path, time                           => time - 120 ) );
-    my $long     = $client->fetch( $client->link_to( $Path, expires                        => 604_801 ) );
+    my %say = (
+        'response-content-disposition' => 'attachment; filename="x y.txt"',
+        'response-content-type'        => 'text/plain; charset=utf-8',
+        'response-cache-control'       => 'private, max-age=60',
+    );
+    my $link  = $client->link_to( $Path, %say );
+    my $named = $client->fetch($link);
+    my $late  = $client->fetch( $client->link_to( $Path, time    => time - 120 ) );
+    my $long  = $client->fetch( $client->link_to( $Path, expires => 604_801 ) );
     return (
         [ 'a presigned link' => $client->fetch( $client->link_to($Path) )->code ],
-        [
-              '... with `response-content-disposition`' => ( $named->header('Content-Disposition') // '' ) eq $name
-            ? 'heeded'
-            : 'ignored'
-        ],
-        [ '... after its end'        => $late->code ],
-        [ '... for more than 7 days' => $long->code ],
+        (
+            map {
+                my $header = s/\Aresponse-//r;
+                [ "... with `$_`" => ( $named->header($header) // '' ) eq $say{$_} ? 'heeded' : 'ignored' ]
+            } sort keys %say
+        ),
+        [ '... with another type written into it' => $client->fetch( $link =~ s/plain/html/r )->code ],
+        [ '... after its end'                     => $late->code ],
+        [ '... for more than 7 days'              => $long->code ],
     );
 }
 
