@@ -276,47 +276,6 @@ rts3_status rts3_head(rts3_handle *handle,
                       rts3_error **error);
 
 /**
- * Lists the objects of the bucket below the option Prefix, in the order of their names, up to 1,000 at a
- * time. `after`: the name, without the prefix, after which to go on, or NULL.
- *
- * `*objects`: a line for each, its name without the prefix (percent-encoded, of which a key is not
- * changed), a tab, its size in bytes, a newline; to be released with `rts3_free`. `*more`: whether there
- * are more.
- *
- * Safety:
- * `after` is NULL or NUL-terminated.
- */
-rts3_status rts3_list(rts3_handle *handle,
-                      const char *after,
-                      uint64_t deadline_ms,
-                      char **objects,
-                      int32_t *more,
-                      rts3_error **error);
-
-/**
- * Makes the bucket, in the region in force; one that is there and ours is success. A Store in this
- * process then tries for up to 60 s while the new bucket is not visible yet.
- *
- * Errors: `RTS3_CONFIG` where the option CreateBucket is 0; any other.
- *
- * Safety:
- * Any pointer value is allowed for `handle`.
- */
-rts3_status rts3_create_bucket(rts3_handle *handle, uint64_t deadline_ms, rts3_error **error);
-
-/**
- * Finds out whether objects may be stored, without storing one (it begins an upload in parts and
- * drops it). `RTS3_NO_BUCKET` where the bucket is missing.
- *
- * `*credentials` (`credentials` may be NULL): where the credentials come from: "options", "environment",
- * "web-identity", "profile", "container" or "instance"; to be released with `rts3_free`.
- *
- * Safety:
- * Any pointer value is allowed for `handle`.
- */
-rts3_status rts3_probe(rts3_handle *handle, uint64_t deadline_ms, char **credentials, rts3_error **error);
-
-/**
  * Whether an object was read or stored with this handle, by this process or by one that was forked
  * from the same parent after `rts3_open`: `*proven` is 1 or 0. Before that, `RTS3_NOT_FOUND` may as well mean a mistake in Bucket or Prefix. No network.
  *
@@ -391,6 +350,63 @@ void rts3_free(void *memory);
  * The library's version, such as "0.1.0". Never to be released.
  */
 const char *rts3_version(void);
+
+/**
+ * Makes the bucket, in the region in force; one that is there and ours is success. A Store in this
+ * process then tries for up to 60 s while the new bucket is not visible yet.
+ *
+ * Errors: `RTS3_CONFIG` where the option CreateBucket is 0; any other.
+ *
+ * Safety:
+ * Any pointer value is allowed for `handle`.
+ */
+rts3_status rts3_create_bucket(rts3_handle *handle, uint64_t deadline_ms, rts3_error **error);
+
+/**
+ * Finds out whether objects may be stored, without storing one (it begins an upload in parts and
+ * drops it). `RTS3_NO_BUCKET` where the bucket is missing.
+ *
+ * `*credentials` (`credentials` may be NULL): where the credentials come from: "options", "environment",
+ * "web-identity", "profile", "container" or "instance"; to be released with `rts3_free`.
+ *
+ * Safety:
+ * Any pointer value is allowed for `handle`.
+ */
+rts3_status rts3_probe(rts3_handle *handle, uint64_t deadline_ms, char **credentials, rts3_error **error);
+
+/**
+ * Lists the objects of the bucket below the option Prefix, in the order of their names, up to 1,000 at a
+ * time. `after`: the name, without the prefix, after which to go on, or NULL.
+ *
+ * `*objects`: a line for each, its name without the prefix (percent-encoded, of which a key is not
+ * changed), a tab, its size in bytes, a newline; to be released with `rts3_free`. `*more`: whether there
+ * are more.
+ *
+ * Safety:
+ * `after` is NULL or NUL-terminated.
+ */
+rts3_status rts3_list(rts3_handle *handle,
+                      const char *after,
+                      uint64_t deadline_ms,
+                      char **objects,
+                      int32_t *more,
+                      rts3_error **error);
+
+/**
+ * What the bucket says of itself, for whoever looks whether it is as it should be. `document`: one of
+ * S3's, which come in XML: "location", "lifecycle", "versioning", "encryption", "object-lock",
+ * "policyStatus", "publicAccessBlock", "acl", "uploads"; or what is known here, as lines of `name: value`:
+ * "credentials" (source, access-key-id, expires, in seconds since 1970, where they do), "learned" (region,
+ * style, condition, clock-offset). `*text` is to be released with `rts3_free`.
+ *
+ * Safety:
+ * `document` is NUL-terminated.
+ */
+rts3_status rts3_inspect(rts3_handle *handle,
+                         const char *document,
+                         uint64_t deadline_ms,
+                         char **text,
+                         rts3_error **error);
 
 /**
  * Begins to store many contents at once. No network, no thread yet: those that store are born with all

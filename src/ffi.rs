@@ -4,6 +4,7 @@
 //! into errors. The header's introduction stands in `include/cbindgen.toml`.
 #![allow(non_camel_case_types)]
 
+mod bucket;
 mod bulk;
 mod error;
 mod guard;
@@ -16,11 +17,11 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::time::Duration;
 
-use crate::config::encode_path;
 use crate::error::{Code, Error, Result};
 use crate::key::Key;
 use crate::link::About;
 
+pub use bucket::{rts3_create_bucket, rts3_inspect, rts3_list, rts3_probe};
 pub use bulk::{rts3_bulk, rts3_bulk_close, rts3_bulk_open, rts3_bulk_submit, rts3_bulk_wait};
 pub use error::{
     rts3_error, rts3_error_free, rts3_error_message, rts3_error_status, rts3_status, rts3_status_name,
@@ -203,82 +204,6 @@ pub unsafe extern "C" fn rts3_head(
         }
         if let Some(size) = size.as_mut() {
             *size = head.size.unwrap_or(u64::MAX);
-        }
-        Ok(())
-    })
-}
-
-/// Lists the objects of the bucket below the option Prefix, in the order of their names, up to 1,000 at a
-/// time. `after`: the name, without the prefix, after which to go on, or NULL.
-///
-/// `*objects`: a line for each, its name without the prefix (percent-encoded, of which a key is not
-/// changed), a tab, its size in bytes, a newline; to be released with `rts3_free`. `*more`: whether there
-/// are more.
-///
-/// # Safety
-/// `after` is NULL or NUL-terminated.
-#[no_mangle]
-pub unsafe extern "C" fn rts3_list(
-    handle: *mut rts3_handle,
-    after: *const c_char,
-    deadline_ms: u64,
-    objects: *mut *mut c_char,
-    more: *mut i32,
-    error: *mut *mut rts3_error,
-) -> rts3_status {
-    guard(error, || {
-        let store = handle::find(handle)?;
-        let after = optional_text(after, "after")?;
-        let (objects, more) = (target(objects, "objects")?, target(more, "more")?);
-        let page = store.list(after, deadline(deadline_ms))?;
-        let lines: String = page
-            .objects
-            .iter()
-            .map(|object| format!("{}\t{}\n", encode_path(&object.name), object.size))
-            .collect();
-        *objects = allocate(&lines)?;
-        *more = page.is_truncated.into();
-        Ok(())
-    })
-}
-
-/// Makes the bucket, in the region in force; one that is there and ours is success. A Store in this
-/// process then tries for up to 60 s while the new bucket is not visible yet.
-///
-/// Errors: `RTS3_CONFIG` where the option CreateBucket is 0; any other.
-///
-/// # Safety
-/// Any pointer value is allowed for `handle`.
-#[no_mangle]
-pub unsafe extern "C" fn rts3_create_bucket(
-    handle: *mut rts3_handle,
-    deadline_ms: u64,
-    error: *mut *mut rts3_error,
-) -> rts3_status {
-    guard(error, || {
-        handle::find(handle)?.create_bucket(deadline(deadline_ms))
-    })
-}
-
-/// Finds out whether objects may be stored, without storing one (it begins an upload in parts and
-/// drops it). `RTS3_NO_BUCKET` where the bucket is missing.
-///
-/// `*credentials` (`credentials` may be NULL): where the credentials come from: "options", "environment",
-/// "web-identity", "profile", "container" or "instance"; to be released with `rts3_free`.
-///
-/// # Safety
-/// Any pointer value is allowed for `handle`.
-#[no_mangle]
-pub unsafe extern "C" fn rts3_probe(
-    handle: *mut rts3_handle,
-    deadline_ms: u64,
-    credentials: *mut *mut c_char,
-    error: *mut *mut rts3_error,
-) -> rts3_status {
-    guard(error, || {
-        let source = handle::find(handle)?.probe(deadline(deadline_ms))?;
-        if let Some(credentials) = credentials.as_mut() {
-            *credentials = allocate(source)?;
         }
         Ok(())
     })

@@ -8,6 +8,7 @@ mod client;
 mod connection;
 mod credentials;
 mod document;
+mod inspection;
 mod learned;
 mod listing;
 mod outage;

@@ -146,6 +146,21 @@ impl Store {
         self.call(deadline, async |client, budget| client.list(budget, after).await)
     }
 
+    /// What the bucket says of itself: a document of S3's, in XML; or what is known here: `credentials` or
+    /// `learned`, lines of `name: value`.
+    ///
+    /// # Errors
+    /// [`Code::Argument`] for a document that does not exist.
+    pub fn inspect(&self, document: &str, deadline: Option<Duration>) -> Result<String> {
+        if document == "learned" {
+            return Ok(self.local().learned.describe(&self.config));
+        }
+        self.call(deadline, async |client, budget| match document {
+            "credentials" => Ok(client.keys(budget, "credentials").await?.describe()),
+            _ => client.document(budget, document).await,
+        })
+    }
+
     /// Makes the bucket, in the region in force.
     pub fn create_bucket(&self, deadline: Option<Duration>) -> Result<()> {
         self.config.check_writable()?;

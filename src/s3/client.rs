@@ -15,7 +15,7 @@ use super::credentials::{are_personal, Credentials, Found};
 use super::learned::Learned;
 use super::outcome::{Failure, Retry};
 use super::retry::{self, Budget};
-use super::session::{Operation, Session};
+use super::session::{Expected, Operation, Session};
 use super::transfer::{body_of, Download, Output};
 use crate::config::Config;
 use crate::error::{Code, Error, Result};
@@ -228,7 +228,7 @@ impl Client {
     pub async fn get(&self, budget: &Budget, key: &Key, output: &mut dyn Output, fresh: bool) -> Result<u64> {
         let operation = Operation {
             fresh,
-            object: true,
+            expected: Expected::Object,
             ..Operation::new(budget, "GET", Some(key))
         };
         let mut download = Download::new(key, output);

@@ -67,6 +67,19 @@ impl Found {
         }
     }
 
+    /// Without what is secret, as lines of `name: value`.
+    pub fn describe(&self) -> String {
+        let since_epoch = |end: SystemTime| end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let expires = self.expires.map_or(String::new(), |end| {
+            format!("expires: {}\n", since_epoch(end).as_secs())
+        });
+        format!(
+            "source: {}\naccess-key-id: {}\n{expires}",
+            self.source.name(),
+            self.keys.access_key_id
+        )
+    }
+
     fn is_good(&self, now: SystemTime) -> bool {
         self.expires.is_none_or(|end| now < end)
     }

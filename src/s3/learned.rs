@@ -66,6 +66,24 @@ impl Learned {
         self.page.region_taken.store(true, Relaxed);
     }
 
+    /// What is in force, as lines of `name: value`.
+    pub fn describe(&self, config: &Config) -> String {
+        let endpoint = self.endpoint(config);
+        let style = match endpoint.style() {
+            AddressingStyle::Path => "path",
+            AddressingStyle::Virtual => "virtual",
+        };
+        let condition = match self.supports_condition() {
+            true => "no objection",
+            false => "unsupported",
+        };
+        format!(
+            "region: {}\nstyle: {style}\ncondition: {condition}\nclock-offset: {}\n",
+            endpoint.region(),
+            self.clock_offset()
+        )
+    }
+
     /// The server's time, as far as it is known.
     pub fn now(&self) -> SystemTime {
         corrected(self.clock_offset())

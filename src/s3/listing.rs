@@ -7,7 +7,7 @@ use xml::reader::{EventReader, XmlEvent};
 use super::client::Client;
 use super::outcome::Failure;
 use super::retry::Budget;
-use super::session::Operation;
+use super::session::{Expected, Operation};
 use crate::error::Result;
 
 /// An object.
@@ -100,7 +100,7 @@ impl Client {
     pub async fn list(&self, budget: &Budget, after: Option<&str>) -> Result<Listing> {
         let config = self.config();
         let operation = Operation {
-            listing: true,
+            expected: Expected::Listing,
             ..Operation::new(budget, "ListObjectsV2", None)
         };
         let listed = self.session.run(&operation, async |s3, exchange| {

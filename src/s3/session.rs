@@ -39,10 +39,23 @@ pub(super) struct Operation<'a> {
     pub(super) headers: Vec<(&'static str, String)>,
     /// Whether to begin with a fresh connection.
     pub(super) fresh: bool,
-    /// Whether the answer is an object: of any size.
-    pub(super) object: bool,
-    /// Whether the answer is a listing.
-    pub(super) listing: bool,
+    /// What a success says.
+    pub(super) expected: Expected,
+    /// The query, instead of rusoto's.
+    pub(super) query: Option<&'static str>,
+}
+
+/// What the answer to a success is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// Nothing, or something small that rusoto reads.
+    Small,
+    /// An object: of any size.
+    Object,
+    /// A listing.
+    Listing,
+    /// A document that nobody here reads.
+    Document,
 }
 
 impl<'a> Operation<'a> {
@@ -54,8 +67,8 @@ impl<'a> Operation<'a> {
             payload: None,
             headers: Vec::new(),
             fresh: false,
-            object: false,
-            listing: false,
+            expected: Expected::Small,
+            query: None,
         }
     }
 }
@@ -84,8 +97,8 @@ impl Session {
             headers: operation.headers.clone(),
             fresh,
             connect_limit: self.config.connect_timeout.min(left),
-            object: operation.object,
-            listing: operation.listing,
+            expected: operation.expected,
+            query: operation.query,
             clock_offset: self.learned.clock_offset(),
             answered: Mutex::new(Answered::default()),
         });

@@ -20,6 +20,7 @@ use super::learned::corrected;
 use super::listing::Listing;
 use super::outcome::{date, Failure, Retry};
 use super::progress::Stage;
+use super::session::Expected;
 use super::sign::{authorization, timestamp, Scope, Signable};
 use crate::config::{Address, Config, Endpoint, Mask};
 use crate::error::{one_line, Code};
@@ -64,10 +65,10 @@ pub(super) struct Exchange {
     /// Whether to use a new connection.
     pub(super) fresh: bool,
     pub(super) connect_limit: Duration,
-    /// Whether the answer is an object: of any size.
-    pub(super) object: bool,
-    /// Whether the answer is a listing.
-    pub(super) listing: bool,
+    /// What a success says.
+    pub(super) expected: Expected,
+    /// The query, instead of rusoto's.
+    pub(super) query: Option<&'static str>,
     /// Added to this machine's clock, in seconds.
     pub(super) clock_offset: i64,
     pub(super) answered: Mutex<Answered>,
@@ -80,6 +81,7 @@ pub(super) struct Answered {
     /// `x-amz-checksum-sha256`, of the whole object, in base64.
     pub(super) checksum: Option<String>,
     pub(super) listing: Option<Listing>,
+    pub(super) document: Option<String>,
     /// By how many seconds the server's clock is ahead of this machine's.
     pub(super) server_ahead: Option<i64>,
     /// The signature that was sent.
@@ -93,7 +95,8 @@ impl Exchange {
 
     async fn run(self: Arc<Self>, request: SignedRequest) -> Result<HttpResponse, Failure> {
         let is_part = request.headers.contains_key("range");
-        let is_read = request.method == "POST" || self.listing;
+        let is_read =
+            request.method == "POST" || matches!(self.expected, Expected::Listing | Expected::Document);
         let (request, address) = self.prepare(request)?;
         let mut live = self
             .connections
@@ -110,11 +113,10 @@ impl Exchange {
         let (head, body) = answer.into_parts();
         self.connections.progress.enter(Stage::Answered);
         self.answered().server_ahead = server_ahead(&head.headers);
-        let is_object = self.object && head.status.is_success();
-        let most = match (is_object, self.listing) {
-            (true, _) => u64::MAX,
-            (false, true) => LARGEST_LISTING,
-            (false, false) => LARGEST_DOCUMENT,
+        let most = match self.expected {
+            Expected::Object if head.status.is_success() => u64::MAX,
+            Expected::Listing => LARGEST_LISTING,
+            _ => LARGEST_DOCUMENT,
         };
         let body = AnswerBody::new(body, most, (live, address.authority), &self.connections);
         let answer = Response::from_parts(head, body);
@@ -127,16 +129,7 @@ impl Exchange {
             })
         } else if status.is_success() && is_read {
             let (head, document) = checked(answer).await?;
-            // What can't be left to rusoto, which unwraps the numbers in it.
-            let document = match self.listing {
-                true => {
-                    let listing = Listing::parse(&document)
-                        .ok_or_else(|| Failure::not_s3s("an answer that is no listing"))?;
-                    self.answered().listing = Some(listing);
-                    EMPTY_LISTING.to_vec()
-                }
-                false => document,
-            };
+            let document = self.take(document)?;
             self.success(Response::from_parts(head, ByteStream::from(document)))
         } else if status.is_success() {
             self.success(answer.map(ByteStream::new))
@@ -145,10 +138,30 @@ impl Exchange {
         }
     }
 
+    /// Takes what is not left to rusoto, which unwraps the numbers in it; the rest is.
+    fn take(&self, document: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        match self.expected {
+            Expected::Listing => {
+                let listing = Listing::parse(&document)
+                    .ok_or_else(|| Failure::not_s3s("an answer that is no listing"))?;
+                self.answered().listing = Some(listing);
+                Ok(EMPTY_LISTING.to_vec())
+            }
+            Expected::Document => {
+                self.answered().document = Some(String::from_utf8_lossy(&document).into_owned());
+                Ok(Vec::new())
+            }
+            _ => Ok(document),
+        }
+    }
+
     /// The request as it goes out, and where to.
     fn prepare(&self, mut request: SignedRequest) -> Result<(Request<Body>, Address), Failure> {
         let keys = &self.found.keys;
         let address = self.address(&request.path);
+        if let Some(query) = self.query {
+            query.clone_into(&mut request.canonical_query_string);
+        }
         let (payload, body, length) = self.body(&mut request);
         let mut headers: Vec<(String, String)> = vec![
             ("host".to_owned(), address.authority.clone()),
