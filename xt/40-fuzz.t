@@ -11,11 +11,13 @@ use File::Copy     qw(copy);
 use File::Path     qw(make_path);
 use File::Temp;
 use FindBin;
-use List::Util qw(min);
+use List::Util qw(max min);
 use Test::More;
 
 use lib "$FindBin::Bin/../t/lib";
+use Rts3::Test::File  qw(slurp);
 use Rts3::Test::Needs qw(needs);
+use Rts3::Test::Process;
 
 my $Seconds  = $ENV{FUZZ_SECONDS} || 60;
 my @Targets  = split ' ', $ENV{FUZZ_TARGETS} || 'options key answer raw abi';
@@ -28,6 +30,11 @@ my $Kept     = 40;                            # inputs of a target that were fou
 
 # Each set of options keeps a page of memory for good, and a process may have some 65,000 of them.
 my %Most = ( answer => 20_000, raw => 20_000, abi => 3_000 );
+
+# These wait for a connection more than they compute, so several processes share what they find. And choosing inputs by how
+# rare that is takes libFuzzer more time than to try one.
+my %Processes = ( answer => 4, raw => 4 );
+my @Waiting   = ('-entropic=0');
 
 # What libFuzzer needs of the compiler, and AddressSanitizer. RUSTC_BOOTSTRAP allows the stable one to do it.
 my @Flags = (
@@ -68,26 +75,35 @@ for my $target (@Targets) {
 }
 done_testing;
 
-# One process of libFuzzer. Adds to the figures; false if it has found something, which is said.
+# As many processes of libFuzzer as the target has. Adds to the figures; false if one has found something, which is said.
 sub fuzz {
     my ( $target, $sum, @arguments ) = @_;
-    my $output = run(
-        $target,             "-artifact_prefix=$Found/$target-",
-        "-max_len=$Longest", qw(-timeout=60 -rss_limit_mb=4096 -print_final_stats=1),
-        @arguments,          "$Found/$target", "$Corpus/$target"
+    my @output = run(
+        $Processes{$target} // 1,           $target,
+        "-artifact_prefix=$Found/$target-", "-max_len=$Longest",
+        qw(-timeout=60 -rss_limit_mb=4096 -print_final_stats=1), ( $Processes{$target} ? @Waiting : () ),
+        @arguments, "$Found/$target",
+        "$Corpus/$target"
     );
-    my $status = $?;
-    $sum->{executions} += $1 if $output =~ /stat::number_of_executed_units:\s*(\d+)/;
-    ( $sum->{cov}, $sum->{ft} ) = ( $1, $2 ) while $output =~ /\bcov: (\d+) ft: (\d+)/g;
-    return 1 if $status == 0;
+    my $ok = 1;
+    for my $run (@output) {
+        my ( $status, $output ) = @{$run};
+        $sum->{executions} += $1 if $output =~ /stat::number_of_executed_units:\s*(\d+)/;
+        while ( $output =~ /\bcov: (\d+) ft: (\d+)/g ) {
+            $sum->{cov} = max( $sum->{cov} // 0, $1 );
+            $sum->{ft}  = max( $sum->{ft}  // 0, $2 );
+        }
+        next if $status == 0;
 
-    my ($input) = $output =~ /Test unit written to (\S+)/;
-    my ($what)  = $output =~ /panicked at (.*\n.*)/;
-    $what //= $1 if $output =~ /^(?:SUMMARY|==\d+== ERROR): (.*)/m;
-    diag "$target: ",                                      $what  // substr( $output, -2000 );
-    diag "input: ",                                        $input // 'none';
-    diag "Again: $Fuzz/target/$Platform/release/$target ", $input // '';
-    return 0;
+        $ok = 0;
+        my ($input) = $output =~ /Test unit written to (\S+)/;
+        my ($what)  = $output =~ /panicked at (.*\n.*)/;
+        $what //= $1 if $output =~ /^(?:SUMMARY|==\d+== ERROR): (.*)/m;
+        diag "$target: ",                                      $what  // substr( $output, -2000 );
+        diag "input: ",                                        $input // 'none';
+        diag "Again: $Fuzz/target/$Platform/release/$target ", $input // '';
+    }
+    return $ok;
 }
 
 # Inputs with a name stay. Of those that were found, in this run or before, those stay that add to them.
@@ -96,9 +112,9 @@ sub minimise {
     my $kept     = File::Temp->newdir;
     my @old      = glob "$Corpus/$target/*";
     copy( $_, $kept ) or die "$_: $!" for grep { !is_found($_) } @old;
-    run( $target, qw(-set_cover_merge=1 -timeout=60),
+    my ($run) = run( 1, $target, qw(-set_cover_merge=1 -timeout=60),
         "-max_len=$Longest", "$kept", "$Corpus/$target", "$Found/$target" );
-    is( $?, 0, "$target: the corpus is minimised" ) or return;
+    is( $run->[0], 0, "$target: the corpus is minimised" ) or return;
     unlink grep { is_found($_) } @old;
     my @new = grep { is_found($_) } glob "$kept/*";
     copy( $_, "$Corpus/$target" ) or die "$_: $!" for @new[ 0 .. min( $#new, $Kept - 1 ) ];
@@ -111,15 +127,23 @@ sub is_found {
     return basename($path) =~ /\A[0-9a-f]{40}\z/;
 }
 
-# Output and errors of a target, and its status in $?.
+# Starts so many processes of a target; of each, when all have ended, its status and what it said.
 sub run {
-    my ( $target, @arguments ) = @_;
-    my $pid = open my $output, '-|' // die "fork: $!";
-    if ( !$pid ) {
-        open STDERR, '>&', \*STDOUT or die "dup: $!";
-        exec "$Fuzz/target/$Platform/release/$target", @arguments or die "exec $target: $!";
+    my ( $processes, $target, @arguments ) = @_;
+    my @started;
+    for ( 1 .. $processes ) {
+        my $said = File::Temp->new;
+        my $pid  = Rts3::Test::Process::spawn(
+            command => [ "$Fuzz/target/$Platform/release/$target", @arguments ],
+            out     => '/dev/null',
+            err     => $said->filename,
+        );
+        push @started, [ $pid, $said ];
     }
-    my $text = do { local $/; <$output> };
-    close $output;
-    return $text;
+    my @ended;
+    for my $process (@started) {
+        waitpid $process->[0], 0;
+        push @ended, [ $?, slurp( $process->[1]->filename ) ];
+    }
+    return @ended;
 }
