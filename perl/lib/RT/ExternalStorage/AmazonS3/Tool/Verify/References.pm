@@ -12,7 +12,7 @@ use RT::ExternalStorage::AmazonS3::Tool::Verify::Sort;
 use constant SORT => 'RT::ExternalStorage::AmazonS3::Tool::Verify::Sort';
 
 # Rows are read by their ids, so many of these at a time: whatever is asked, no database has to hold, lock or sort more
-use constant RANGE => 2_000;
+use constant RANGE => 1_000;
 
 use constant EMPTY => 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 

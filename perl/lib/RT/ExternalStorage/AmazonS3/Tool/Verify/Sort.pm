@@ -5,20 +5,17 @@ use warnings;
 
 use File::Temp ();
 
-# Lines held in memory: with their overhead at most 40 MB
-use constant HELD => 150_000;
+# Lines held in memory, 2 MB with their overhead; and files that are merged into one
+use constant { HELD => 10_000, FILES => 32 };
 
 sub new {
     my ( $class, %args ) = @_;
-    return bless { held => HELD, lines => [], runs => [], count => 0, %args }, $class;
+    return bless { held => HELD, files => FILES, lines => [], levels => [], %args }, $class;
 }
-
-sub Count { return $_[0]{count} }
 
 sub Add {
     my ( $self, $line ) = @_;
     push @{ $self->{lines} }, $line;
-    $self->{count}++;
     $self->_Write if @{ $self->{lines} } >= $self->{held};
     return;
 }
@@ -26,52 +23,76 @@ sub Add {
 # No locale is in force, so this is the order of the bytes, as it is that of a bucket's listing
 sub _Write {
     my ($self) = @_;
-    my $run = File::Temp->new( TEMPLATE => 'rt-s3-verify-XXXXXXXX', TMPDIR => 1 );
-    for my $line ( sort @{ $self->{lines} } ) {
-        print {$run} "$line\n" or die "$run: $!\n";
-    }
-    $run->flush or die "$run: $!\n";
-    seek $run, 0, 0 or die "$run: $!\n";
+    my @lines = sort @{ $self->{lines} };
     $self->{lines} = [];
-    push @{ $self->{runs} }, $run;
+    $self->_Keep( 0, _File( sub { return shift @lines } ) );
     return;
+}
+
+# Files of about the same length are merged, so that each line is written a few times and few files are open
+sub _Keep {
+    my ( $self, $level, $file ) = @_;
+    my $files = $self->{levels}[$level] ||= [];
+    push @$files, $file;
+    return if @$files < $self->{files};
+    $self->{levels}[$level] = [];
+    my $heads = _Heads(@$files);
+    $self->_Keep( $level + 1, _File( sub { return _First($heads) } ) );
+    return;
+}
+
+sub _File {
+    my ($next) = @_;
+    my $file = File::Temp->new( TEMPLATE => 'rt-s3-verify-XXXXXXXX', TMPDIR => 1 );
+    while ( defined( my $line = $next->() ) ) {
+        print {$file} "$line\n" or die "$file: $!\n";
+    }
+    $file->flush or die "$file: $!\n";
+    seek $file, 0, 0 or die "$file: $!\n";
+    return $file;
 }
 
 # The next line in order; undef after the last one
 sub Next {
     my ($self) = @_;
-    $self->_Begin if !$self->{heads};
-    my $head = shift @{ $self->{heads} } or return undef;
-    my ( $line, $run ) = @$head;
-    $self->_Insert($run);
+    if ( !$self->{heads} ) {
+        $self->_Write if @{ $self->{lines} };
+        $self->{heads} = _Heads( map { @{ $_ || [] } } @{ $self->{levels} } );
+    }
+    return _First( $self->{heads} );
+}
+
+# The first lines of files, in order
+sub _Heads {
+    my (@files) = @_;
+    my $heads = [];
+    _Insert( $heads, $_ ) for @files;
+    return $heads;
+}
+
+sub _First {
+    my ($heads) = @_;
+    my $head = shift @$heads or return undef;
+    my ( $line, $file ) = @$head;
+    _Insert( $heads, $file );
     return $line;
 }
 
-sub _Begin {
-    my ($self) = @_;
-    $self->_Write if @{ $self->{lines} };
-    $self->{heads} = [];
-    $self->_Insert($_) for @{ $self->{runs} };
-    return;
-}
-
-# The heads of the runs stay sorted
 sub _Insert {
-    my ( $self, $run ) = @_;
-    my $line = readline $run;
+    my ( $heads, $file ) = @_;
+    my $line = readline $file;
     if ( !defined $line ) {
-        die "$run: $!\n" if $run->error;
+        die "$file: $!\n" if $file->error;
         return;
     }
     chomp $line;
-    my $heads = $self->{heads};
     my ( $from, $to ) = ( 0, scalar @$heads );
     while ( $from < $to ) {
         my $middle = int( ( $from + $to ) / 2 );
         if   ( $heads->[$middle][0] lt $line ) { $from = $middle + 1 }
         else                                   { $to   = $middle }
     }
-    splice @$heads, $from, 0, [ $line, $run ];
+    splice @$heads, $from, 0, [ $line, $file ];
     return;
 }
 
@@ -89,7 +110,7 @@ Databases sort by collations of their own. This sorts in temporary files, in bou
 
 =head1 METHODS
 
-=head2 Add LINE, Next, Count
+=head2 Add LINE, Next
 
 Add all lines, then take them. Each dies where a temporary file can't be written or read.
 
