@@ -1,0 +1,268 @@
+#!/usr/bin/perl
+# rt-s3 check where all is well, what it says of a bucket's settings, of other users and of cron, and how it ends.
+
+use strict;
+use warnings;
+
+use File::Path qw(make_path);
+use File::Temp ();
+use FindBin;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use lib "$FindBin::Bin/lib", "$FindBin::Bin/../perl/lib";
+use Rts3::Test::File  qw(slurp spew);
+use Rts3::Test::Needs qw(needs_library needs_rt needs_s3);
+use Rts3::Test::Process;
+use Rts3::Test::ToolCheck;
+
+my $native = needs_library;
+my $s3     = needs_s3;
+$s3->make_bucket('files');
+my %good  = ( Type       => 'AmazonS3', Bucket => 'files', $s3->options, Host => $s3->https, CAFile => $s3->ca );
+my %links = ( DirectLink => 'presigned' );
+my $on    = 'Set($ExternalStorageDirectLink, 1);';
+my $rt    = needs_rt( storage => { %good, %links }, config => $on );
+my $check = Rts3::Test::ToolCheck->new( rt => $rt, s3 => $s3 );
+
+subtest 'all is well' => sub {
+    my $found = $check->run( 'a good configuration', 0 );
+    $found->only($_) for qw(warning problem);
+    my $localhost = qr/\bport \d+ of localhost\z/;
+    $found->told( ok => @$_ )
+        for (
+        [ options     => qr/\AAccessKeyId, Bucket, CAFile, DirectLink, Host, SecretAccessKey: understood/ ],
+        [ keys        => qr/\A\Q${\ $s3->access_key }\E, from options; they do not expire/ ],
+        [ name        => qr/\Alocalhost is .*127\.0\.0\.1/ ],
+        [ connection  => $localhost ],
+        [ tls         => qr/\ATLS 1\.3, / ],
+        [ certificate => qr/of localhost, by .*, ends in \d+ days/ ],
+        [ clock       => qr/the same as|\d s/ ],
+        [ bucket      => qr/\Afiles is there, with no object yet/ ],
+        [ owner       => qr/not known to this server/ ],
+        [ region      => qr/us-east-1/ ],
+        ( map { [ $_ => qr/\Aallowed\z/ ] } qw(put get head list delete) ),
+        [ encrypted   => qr/does not say/ ],
+        [ 'way back'  => qr/RT's own module could read/ ],
+        [ condition   => qr/If-None-Match is heeded/ ],
+        [ checksum    => qr/keeps the SHA-256/ ],
+        [ attachments => qr/has moved none yet/ ],
+        [ public      => qr/\Ano\z/ ],
+        [ links       => qr/a presigned link at localhost gives the file, with its type/ ],
+        (
+            map { [ $_ => qr/not known to this server|none/ ] }
+                qw(lifecycle versioning object-lock encryption uploads)
+        ),
+        );
+
+    my ( $exit, $out, $err ) = $rt->run_tool('check');
+    is( "$exit$err", '0', 'as text' );
+    like( $out, qr/^ok       keys: /m,                        '... a line for each' );
+    like( $out, qr/^0 problems, 0 warnings, \d+ ok\b.*\n\z/m, '... the last one sums up' );
+    unlike( $out, qr/^(?!ok |- |0 problems)/m, '... nothing else' );
+    $check->tell_no_secret($out);
+    ( $exit, $out, $err ) = $rt->run_tool( 'check', '--quiet' );
+    is( "$exit$out$err", '0', 'with --quiet nothing at all' );
+};
+
+subtest 'called wrongly' => sub {
+    my ( $exit, $out, $err ) = $rt->run_tool( 'check', '--as', 'nobody-here' );
+    is( "$exit$out", '64', 'a user who is none' );
+    like( $err, qr/--as: there is no user 'nobody-here'/, '... which it says' );
+    ( $exit, $out, $err ) = $rt->run_tool( 'check', '--colour' );
+    is( "$exit$out", '64', 'an option that is none' );
+    ( $exit, $out, $err ) = $rt->run_tool( 'check', '--help' );
+    is( $exit, 0, 'the manual' );
+    like( $out, qr/--as.*WHAT IS LOOKED AT.*lifecycle/s, '... tells of it' ) or diag $out;
+};
+
+subtest 'ended in the middle' => sub {
+    $s3->clear_log;
+    $s3->faults( { operation => 'HeadObject', do => { delay_ms => 3_000 } } );
+    my ( $out, $err ) = map { $rt->dir . "/ended.$_" } qw(out err);
+    my $pid = Rts3::Test::Process::spawn(
+        command => [ $rt->tool( 'check', '--json' ) ],
+        env     => { $rt->environment },
+        out     => $out,
+        err     => $err
+    );
+    my $end = time + 20;
+    sleep 0.05 while time < $end && !$s3->objects('files');
+    is( scalar( my @there = $s3->objects('files') ), 1, 'its object is there' );
+    kill TERM => $pid;
+    ok( Rts3::Test::Process::wait_for( $pid, 15 ), 'it ends' );
+    is( $? >> 8, 2, '... with status 2' );
+    like( slurp($out), qr/"error":"ended by SIGTERM"/, '... and says so' );
+    is_deeply( [ $s3->objects('files') ], [], '... its object is removed' );
+    $s3->faults;
+};
+
+subtest 'settings of the bucket' => sub {
+    my $rules = lifecycle(
+        [ 'old mail', 'Enabled', '', '<Expiration><Days>365</Days></Expiration>' ],
+        [ 'cold',     'Enabled', '', '<Transition><Days>30</Days><StorageClass>GLACIER</StorageClass></Transition>' ],
+        [ 'off',      'Disabled', '',      '<Expiration><Days>1</Days></Expiration>' ],
+        [ 'logs',     'Enabled',  'logs/', '<Expiration><Days>1</Days></Expiration>' ],
+    );
+    my $uploads = '<ListMultipartUploadsResult><Upload><Key>a</Key><Initiated>2020-02-03T04:05:06.000Z</Initiated>'
+        . '</Upload></ListMultipartUploadsResult>';
+    $s3->faults(
+        { operation => 'ListObjects',          do => { answer => { status => 200, body => "$rules" } } },
+        { operation => 'ListMultipartUploads', do => { answer => { status => 200, body => $uploads } } },
+    );
+    my $found = $check->run( 'rules that delete and archive', 2 );
+    $found->told(
+        problem => 'lifecycle',
+        qr/'old mail' deletes objects after 365 days; the rule 'cold' archives objects \(GLACIER\) after 30 days:/,
+        qr/remove those rules/
+    );
+    $found->only( problem => 'lifecycle' );
+    $found->told(
+        warning => 'uploads',
+        qr/\A1 unfinished, the oldest since 2020-02-03/, qr/AbortIncompleteMultipart/
+    );
+    $s3->faults;
+};
+
+subtest 'what documents say' => sub {
+    my $sse =
+          '<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms'
+        . '</SSEAlgorithm><KMSMasterKeyID>arn:k</KMSMasterKeyID></ApplyServerSideEncryptionByDefault></Rule>'
+        . '</ServerSideEncryptionConfiguration>';
+    my $lock = '<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>'
+        . '<Mode>GOVERNANCE</Mode><Days>7</Days></DefaultRetention></Rule></ObjectLockConfiguration>';
+    my $deletes = '<Expiration><Date>2030-01-01T00:00:00Z</Date></Expiration>';
+    my $other =
+          '<NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>'
+        . '<Transition><Days>9</Days><StorageClass>STANDARD_IA</StorageClass></Transition>'
+        . '<Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration>';
+    my $tagged = '<Filter><Tag><Key>a</Key><Value>b</Value></Tag></Filter>' . $deletes;
+    my $none   = qr/\Ano rule that deletes/;
+    for my $row (
+        [
+            lifecycle => lifecycle( [ '', 'Enabled', '', $deletes ] ),
+            '', problem => qr/a rule deletes objects on 2030/
+        ],
+        [ lifecycle => lifecycle( [ 'x', 'Enabled', 'rt/',     $deletes ] ), 'rt/', problem => qr/'x' deletes/ ],
+        [ lifecycle => lifecycle( [ 'x', 'Enabled', 'rt/0a',   $deletes ] ), 'rt/', problem => qr/'x' deletes/ ],
+        [ lifecycle => lifecycle( [ 'x', 'Enabled', 'rt',      $deletes ] ), 'rt/', problem => qr/'x' deletes/ ],
+        [ lifecycle => lifecycle( [ 'x', 'Enabled', 'rt/logs', $deletes ] ), 'rt/', ok      => $none ],
+        [ lifecycle => lifecycle( [ 'x', 'Enabled', 'other/',  $deletes ] ), 'rt/', ok      => $none ],
+        [ lifecycle => lifecycle( [ 'x', 'Enabled', 'a.',      $deletes ] ), '',    ok      => $none ],
+        [ lifecycle => lifecycle( [ 'x', 'Enabled', '',        $other ] ),   '',    ok      => $none ],
+        [ lifecycle => lifecycle( [ 'x', 'Enabled', '',        $tagged ] ),  '',    ok      => $none ],
+        [
+            versioning => '<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>',
+            '', ok => qr/\Aon/
+        ],
+        [ versioning    => '<VersioningConfiguration xmlns="http://s3"/>', '', ok => qr/\Aoff: .* backup/ ],
+        [ 'object-lock' => $lock, '', ok => qr/\Aon: for 7 days a version can't be deleted/ ],
+        [ encryption    => $sse,  '', ok => qr/\Aaws:kms with the key arn:k by default\z/ ],
+        [ uploads       => '<ListMultipartUploadsResult/>',                 '', ok => qr/\Anone unfinished/ ],
+        [ lifecycle     => '<ListBucketResult/>',                           '', ok => qr/not known to this server/ ],
+        [ lifecycle     => [ 501, 'NotImplemented' ],                       '', ok => qr/not known to this server/ ],
+        [ lifecycle     => [ 404, 'NoSuchLifecycleConfiguration' ],         '', ok => qr/\Anone\z/ ],
+        [ 'object-lock' => [ 404, 'ObjectLockConfigurationNotFoundError' ], '', ok => qr/\Anone\z/ ],
+        [ versioning    => [ 403, 'AccessDenied' ],  '', unknown => qr/\(s3:GetBucketVersioning\)/ ],
+        [ versioning    => [ 500, 'InternalError' ], '', unknown => qr/HTTP 500 InternalError/ ],
+        )
+    {
+        my ( $what, $xml, $prefix, $result, $text ) = @$row;
+        my $stub = Stub->new( documents => { $what => $xml }, given => { Prefix => $prefix } );
+        RT::ExternalStorage::AmazonS3::Tool::Check::Settings->Look($stub);
+        my ($line) = grep { $_->[1] eq $what } @{ $stub->{lines} };
+        is( $line->[0], $result, "$what: $result" );
+        like( $line->[2], $text, '... ' . ( ref $xml ? "@$xml" : 'which it says' ) );
+    }
+};
+
+subtest 'who moves attachments' => sub {
+    my $tmp  = File::Temp->newdir( 'rts3-cron-XXXXXX', TMPDIR => 1 );
+    my $root = $tmp->dirname;
+    my $told = sub {
+        my $stub = Stub->new;
+        RT::ExternalStorage::AmazonS3::Tool::Check::Schedule->Look( $stub, $root );
+        return join ' ', @{ $stub->{lines}[0] }[ 0, 2 ];
+    };
+    make_path( map {"$root/$_"} qw(etc/cron.d etc/systemd/system var/spool/cron/crontabs) );
+    spew( "$root/etc/cron.d/rt", "#0 0 * * * root rt-externalize-attachments-5\n" );
+    like( $told->(), qr/\Aunknown neither cron nor systemd/, 'a line that is a comment' );
+    spew( "$root/var/spool/cron/crontabs/root", "0 0 * * * /opt/rt5/sbin/rt-externalize-attachments\n" );
+    like( $told->(), qr{\Aok rt-externalize-attachments: .*/crontabs/root\z}, q{RT's} );
+    spew( "$root/etc/systemd/system/rt.service", "[Service]\nExecStart=/opt/rt5/sbin/rt-s3 --json externalize\n" );
+    like( $told->(), qr{\Awarning both rt-s3 externalize \(\S+rt\.service\) and rt-ext}, 'both' );
+    unlink "$root/var/spool/cron/crontabs/root";
+    like( $told->(), qr{\Aok rt-s3 externalize: .*/rt\.service\z}, 'ours' );
+};
+
+subtest 'proxies, as the library has them' => sub {
+    my $web = 'RT::ExternalStorage::AmazonS3::Tool::Check::Web';
+    for my $row (
+        [ { Proxy => 'http://me:a%40b@p:3128/' }, {},                              'p:3128 Basic bWU6YUBi' ],
+        [ { Proxy => 'p' },                       {},                              'p:80 ' ],
+        [ { Proxy => 'none' },                    { https_proxy => 'http://p:1' }, '' ],
+        [ { Proxy => 'socks5://p' },              {},                              '' ],
+        [ {},                                     { https_proxy => 'http://p:1' }, 'p:1 ' ],
+        [ {},                                     { HTTPS_PROXY => 'http://p:2' }, 'p:2 ' ],
+        [ {},                                     { http_proxy => 'http://p:1' },  '' ],
+        [ {}, { https_proxy => 'http://p:1', no_proxy => 'x, .example.org:443' },  '' ],
+        [ {}, { https_proxy => 'http://p:1', no_proxy => 'ample.org' },            'p:1 ' ],
+        [ {}, { https_proxy => 'http://p:1', no_proxy => '*' },                    '' ],
+        )
+    {
+        my ( $given, $environment, $expected ) = @$row;
+        local %ENV = %$environment;
+        my $proxy = $web->Proxy( Stub->new( given => $given ), 1, 's3.example.org' );
+        my $text  = $proxy ? "$proxy->{host}:$proxy->{port} " . ( $proxy->{authorization} // '' ) : '';
+        is( $text, $expected, join ' ', %$given, %$environment );
+    }
+};
+
+subtest 'what hangs is ended' => sub {
+    my $child = 'RT::ExternalStorage::AmazonS3::Tool::Check::Child';
+    my $start = time;
+    my ( $value, $error ) = $child->Answer( 0.3, sub { sleep 20 } );
+    is( $error, 'no answer within 0.3 s', 'a child that hangs' );
+    cmp_ok( time - $start, '<', 10, '... is not waited for' );
+    is_deeply( scalar $child->Answer( 9, sub { [ "\x{263a}", { a => undef } ] } ),
+        [ "\x{263a}", { a => undef } ], 'data' );
+    is( ( $child->Answer( 9, sub { die "no\n" } ) )[1],      'no',                         'an error' );
+    is( ( $child->Answer( 9, sub { kill KILL => $$ } ) )[1], 'it ended without an answer', 'an end' );
+};
+
+done_testing;
+
+sub lifecycle {
+    my (@rules) = @_;
+    my $text    = join '', map {
+        my ( $id, $status, $prefix, $does ) = @$_;
+        "<Rule><ID>$id</ID><Status>$status</Status><Filter><Prefix>$prefix</Prefix></Filter>$does</Rule>"
+    } @rules;
+    return qq{<?xml version="1.0"?><LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">$text}
+        . '</LifecycleConfiguration>';
+}
+
+# What a group of checks needs of RT::ExternalStorage::AmazonS3::Tool::Check
+package Stub;
+
+BEGIN {
+    require RT::ExternalStorage::AmazonS3::Tool::Check::Child;
+    require RT::ExternalStorage::AmazonS3::Tool::Check::Document;
+    require RT::ExternalStorage::AmazonS3::Tool::Check::Schedule;
+    require RT::ExternalStorage::AmazonS3::Tool::Check::Settings;
+    require RT::ExternalStorage::AmazonS3::Tool::Check::Web;
+}
+
+sub new { my ( $class, %args ) = @_; return bless { given => {}, %args }, $class }
+
+sub Given { return $_[0]{given} }
+
+sub Document {
+    my ( $self, $what ) = @_;
+    my $document = $self->{documents}{$what} // [ 501, 'NotImplemented' ];
+    my $class    = 'RT::ExternalStorage::AmazonS3::Tool::Check::Document';
+    return
+        ref $document ? $class->new( '', status => $document->[0], code => $document->[1] ) : $class->new($document);
+}
+
+sub Report { my ( $self, @line ) = @_; push @{ $self->{lines} }, \@line; return }
