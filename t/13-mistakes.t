@@ -47,9 +47,12 @@ my @harmless = (
     [ { Retries => 'many' }, qr/option Retries: 'many' is not allowed: a whole number from 0 to 20; using .* 4$/ ],
     [ { CAFile  => '/x' },   qr{option CAFile makes no sense with an http:// Host} ],
     [ { Proxy   => 'socks5://me:hunter2@h' }, qr{option Proxy: '\*\*\*\@h' is not allowed: allowed is http://} ],
-    [ { DirectLink     => 'private' }, qr/option DirectLink: 'private' is not allowed: 'public' or 'presigned'; no direct links/ ],
-    [ { DirectLinkHost => 'a/b' },     qr{option DirectLinkHost: 'a/b' has a path in it: .*no direct links} ],
-    [ { SessionToken   => '' },        qr/option SessionToken is empty/ ],
+    [
+        { DirectLink => 'private' },
+        qr/option DirectLink: 'private' is not allowed: 'public' or 'presigned'; no direct links/
+    ],
+    [ { DirectLinkHost => 'a/b' }, qr{option DirectLinkHost: 'a/b' has a path in it: .*no direct links} ],
+    [ { SessionToken   => '' },    qr/option SessionToken is empty/ ],
 );
 
 # Reading goes on, writing is refused

@@ -34,8 +34,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// What a search may take; a program has 10 s.
 const LONGEST_SEARCH: Duration = Duration::from_secs(12);
-/// The same while there are keys that are still good.
-const SHORT_SEARCH: Duration = Duration::from_secs(1);
+/// The same while there are keys that are still good: enough for one service that does not answer.
+const SHORT_SEARCH: Duration = Duration::from_millis(1500);
 /// A search that had less has had no fair chance.
 const FAIR_CHANCE: Duration = Duration::from_secs(1);
 

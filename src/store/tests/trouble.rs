@@ -241,7 +241,7 @@ fn connecting_is_bounded_and_tls_is_part_of_it() {
     assert_eq!(failed.code(), Code::Timeout, "{failed}");
     assert!(failed.message().contains("within 0.3 s"), "{failed}");
     assert!(
-        (0.3..0.8).contains(&start.elapsed().as_secs_f64()),
+        (0.3..3.0).contains(&start.elapsed().as_secs_f64()),
         "{:?}",
         start.elapsed()
     );

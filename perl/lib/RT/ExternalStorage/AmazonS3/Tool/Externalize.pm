@@ -1,0 +1,378 @@
+package RT::ExternalStorage::AmazonS3::Tool::Externalize;
+
+use strict;
+use warnings;
+
+use Time::HiRes qw(time);
+
+use RT::ExternalStorage::AmazonS3::Lock;
+use RT::ExternalStorage::AmazonS3::Native::Bulk;
+use RT::ExternalStorage::AmazonS3::Tool;
+use RT::ExternalStorage::AmazonS3::Tool::Externalize::Commit;
+use RT::ExternalStorage::AmazonS3::Tool::Externalize::Mark;
+use RT::ExternalStorage::AmazonS3::Tool::Externalize::Progress;
+use RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows;
+
+use constant {
+    BELOW   => 'RT::ExternalStorage::AmazonS3::Tool::Externalize',
+    CLASSES => [qw(RT::Attachments RT::ObjectCustomFieldValues)],
+
+    # In the way of everything else too, so that going on makes no sense
+    HOPELESS => { map { $_ => 1 } qw(config credentials network timeout unavailable no-bucket internal) },
+
+    # Larger ones are not copied: they are stored one at a time, from where they are
+    LARGE => 64 * 1024 * 1024,
+
+    # Denied so often without a success: it is not the object
+    DENIED => 20,
+};
+
+sub Options { return qw(age=s batchsize=s class=s ids=s since=s concurrency=s memory=s dry-run verbose|v) }
+
+sub new {
+    my ( $class, %args ) = @_;
+    return bless { %args, failed => [], moved => 0, bytes => 0, skipped => 0, denied => 0 }, $class;
+}
+
+sub Run {
+    my ($self) = @_;
+    my $tool   = $self->{tool};
+    my $wanted = $self->_Wanted;
+    my $number = $tool->Number( concurrency => 32,  1, 1024 );
+    my $memory = $tool->Number( memory      => 256, 1, 1_000_000 ) * 1024 * 1024;
+
+    my $backend = $tool->Backend;
+    my $locks   = RT::ExternalStorage::AmazonS3::Lock->Exclusive( $tool->{program} );
+    $tool->Stop("not now: $locks") if !ref $locks;
+    if ( !$wanted->{dry_run} ) {
+        my ( $ok, $why ) = $backend->IsWriteable;
+        $tool->Stop($why) if !$ok;
+    }
+
+    $self->{wanted}  = $wanted;
+    $self->{memory}  = $memory;
+    $self->{backend} = $backend;
+    $self->{mark}    = ( BELOW . '::Mark' )->new;
+    $self->{commit}  = ( BELOW . '::Commit' )->new( tool => $tool, native => $tool->Native );
+    ( $self->{bulk}, my $error ) =
+        RT::ExternalStorage::AmazonS3::Native::Bulk->open( $tool->Native, concurrency => $number, memory => $memory );
+    $tool->Stop($error) if !$self->{bulk};
+
+    my $interrupted;
+    local $SIG{INT}  = sub { $interrupted ||= 'SIGINT' };
+    local $SIG{TERM} = sub { $interrupted ||= 'SIGTERM' };
+    local $SIG{PIPE} = 'IGNORE';
+    $self->{interrupted} = \$interrupted;
+    my $done = eval {
+        for my $class ( @{ $wanted->{classes} } ) {
+            last if $self->_Stops;
+            $self->_Move($class);
+        }
+        1;
+    };
+    my $why = $@;
+    $self->{bulk}->close;
+    $self->{backend}->_Drain;
+    return $self->_End( $done ? undef : $why );
+}
+
+# What was asked for
+sub _Wanted {
+    my ($self) = @_;
+    my $tool   = $self->{tool};
+    my %wanted = (
+        age       => $tool->Number( age       => undef, 0, 100_000 ),
+        batchsize => $tool->Number( batchsize => undef, 1, 1_000_000_000 ),
+        dry_run   => $tool->Option('dry-run'),
+        verbose   => $tool->Option('verbose') || $tool->Option('dry-run'),
+        since     => $tool->Option('since'),
+    );
+    $tool->Refuse("--since: '$wanted{since}' is no date: YYYY-MM-DD, or with a time, YYYY-MM-DD HH:MM:SS, in UTC")
+        if defined $wanted{since} && $wanted{since} !~ /\A\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d)?\z/;
+    $wanted{since} =~ tr/T/ / if defined $wanted{since};
+
+    my $class = $tool->Option('class');
+    if ( defined $class ) {
+        ($class) = grep { $_ eq $class || $_ eq "RT::$class" } @{ +CLASSES }
+            or $tool->Refuse( "--class: '" . $tool->Option('class') . q{' is none of } . join ', ', @{ +CLASSES } );
+    }
+    $wanted{classes} = [ $class // @{ +CLASSES } ];
+
+    if ( defined( my $ids = $tool->Option('ids') ) ) {
+        $tool->Refuse('--ids needs --class, to say of what they are') if !defined $class;
+        my @ids     = split /[\s,]+/, $ids;
+        my ($wrong) = grep { !/\A[1-9]\d{0,17}\z/ } @ids;
+        $tool->Refuse("--ids: '$wrong' is no id") if defined $wrong;
+        $tool->Refuse('--ids names none')         if !@ids;
+        my %seen;
+        $wanted{ids} = [ sort { $a <=> $b } grep { !$seen{$_}++ } @ids ];
+    }
+    return \%wanted;
+}
+
+# All rows of one class
+sub _Move {
+    my ( $self, $class ) = @_;
+    my $wanted = $self->{wanted};
+    my $mark   = $self->{mark};
+    my $rows   = ( BELOW . '::Rows' )->new( class => $class, after => $mark->Of($class), %{$wanted} );
+    $self->{class}    = $class;
+    $self->{rows}     = $rows;
+    $self->{progress} = ( BELOW . '::Progress' )->new( output => $self->{tool}->Output, total => $rows->Count );
+    $self->{commit}->Begin($rows);
+
+    while ( !$self->_Stops and my $id = $rows->NextId ) {
+        $mark->Begin($id);
+        my $row = $rows->Read($id);
+        if ( !$row->{content} ) {
+            $self->_NotMoved($row);
+            next;
+        }
+        $self->{tool}->Output->Line("Storing $class $id") if $wanted->{verbose};
+        if ( $wanted->{dry_run} ) {
+            $mark->Done($id);
+            $self->{moved}++;
+            next;
+        }
+        $self->_Store($row);
+        $self->_Commit if $self->{commit}->IsDue;
+    }
+    for my $id ( $rows->Unknown ) {
+        $self->_Fail( $id, 'there is no such row, or it is external already' );
+    }
+
+    # What is under way is finished, unless it would fail as well
+    $self->_Take while $self->{bulk}->outstanding && !$self->{hopeless};
+    $self->_Commit;
+    $mark->Save($class) if $self->_CountsForMark;
+    $self->{progress}->End;
+    return;
+}
+
+# Some runs look at a part of the rows only
+sub _CountsForMark {
+    my ($self) = @_;
+    my $wanted = $self->{wanted};
+    return !$wanted->{dry_run} && !$wanted->{ids} && !defined $wanted->{since};
+}
+
+sub _Store {
+    my ( $self, $row ) = @_;
+    my $content = delete $row->{content};
+    $row->{bytes} = length $$content;
+    if ( $row->{bytes} > LARGE || $row->{bytes} > $self->{memory} ) {
+        $self->_Take while $self->{bulk}->outstanding && !$self->_Stops;
+        return $self->_Stored( $row, $self->_StoreLarge( $row, $content ) );
+    }
+    until ( $self->{bulk}->submit( $row->{id}, $$content, content_type => $row->{stored_as} ) ) {
+        return if $self->_Stops;
+        $self->_Take;
+    }
+    $self->{under_way}{ $row->{id} } = $row;
+    while ( my $result = $self->{bulk}->wait(0) ) { $self->_Result($result) }
+    return;
+}
+
+sub _StoreLarge {
+    my ( $self, $row, $content ) = @_;
+    my $native = $self->{tool}->Native;
+    my $key    = $native->sha256($$content);
+    my ( $found, $missing ) = $native->head($key);
+    my ( $stored, $error )  = $native->store( $key, $$content, content_type => $row->{stored_as} );
+    return { error => $error } if !$stored;
+    return { key   => $key, existed => $found || $missing->name ne 'not-found' };
+}
+
+# Waits a moment for a result
+sub _Take {
+    my ($self) = @_;
+    my $result = $self->{bulk}->wait(1);
+    $self->_Result($result) if $result;
+    $self->{progress}->Show( $self->{moved}, $self->{bytes} );
+    return;
+}
+
+sub _Result {
+    my ( $self, $result ) = @_;
+    my $row = delete $self->{under_way}{ $result->{id} };
+    return $self->_Stored( $row, $result );
+}
+
+sub _Stored {
+    my ( $self, $row, $result ) = @_;
+    $self->{backend}->_Drain;
+    if ( my $error = $result->{error} ) {
+        my $name = $error->name;
+        $self->{denied}++                     if $name eq 'denied' && !$self->{stored};
+        $self->{hopeless} ||= $error->message if HOPELESS->{$name} || $self->{denied} >= DENIED;
+        return $self->_Fail( $row->{id}, $error->message );
+    }
+    $self->{stored} = 1;
+    $self->{commit}->Add( { %{$row}, key => $result->{key}, existed => $result->{existed} } );
+    return;
+}
+
+sub _Commit {
+    my ($self) = @_;
+    for my $row ( $self->{commit}->Commit ) {
+        if ( defined $row->{problem} ) {
+            $self->_Fail( $row->{id}, $row->{problem} );
+            next;
+        }
+        if ( !$row->{changed} ) {
+            $self->{moved}++;
+            $self->{bytes} += $row->{bytes};
+            $self->{tool}->Output->Line("Stored $self->{class} $row->{id} as $row->{key}")
+                if $self->{wanted}{verbose};
+        }
+        $self->{mark}->Done( $row->{id} );
+    }
+    $self->{progress}->Show( $self->{moved}, $self->{bytes} );
+    $self->{mark}->SaveSometimes( $self->{class} ) if $self->_CountsForMark;
+    return;
+}
+
+sub _NotMoved {
+    my ( $self, $row ) = @_;
+    return $self->_Fail( $row->{id}, $row->{problem} ) if defined $row->{problem};
+    $self->{skipped}++;
+    $self->{mark}->Done( $row->{id} );
+    $self->{tool}->Output->Line("Skipping $self->{class} $row->{id} because: $row->{why}")
+        if $self->{wanted}{verbose};
+    return;
+}
+
+sub _Fail {
+    my ( $self, $id, $why ) = @_;
+    push @{ $self->{failed} }, { class => $self->{class}, id => $id, why => $why };
+    $self->{tool}->Output->Record( class => $self->{class}, id => $id + 0, error => $why );
+    return;
+}
+
+sub _Stops { return ${ $_[0]{interrupted} } || $_[0]{hopeless} }
+
+sub _End {
+    my ( $self, $died ) = @_;
+    my $output  = $self->{tool}->Output;
+    my $failed  = @{ $self->{failed} };
+    my $stopped = ${ $self->{interrupted} } || $self->{hopeless} || $died;
+    $output->Problem("$_->{class} $_->{id}: not moved: $_->{why}") for @{ $self->{failed} };
+    my $verb = $self->{wanted}{dry_run} ? 'would be moved' : 'moved';
+    my $line = sprintf '%d %s (%.1f MB), %d left where they are, %d failed', $self->{moved}, $verb,
+        $self->{bytes} / 1e6, $self->{skipped}, $failed;
+    $output->Line($line);
+    $output->Record(
+        summary => 1,
+        moved   => $self->{moved},
+        bytes   => $self->{bytes},
+        skipped => $self->{skipped},
+        failed  => $failed,
+        ( $stopped ? ( stopped => "$stopped" ) : () )
+    );
+    return $failed ? RT::ExternalStorage::AmazonS3::Tool::SOMETHING : RT::ExternalStorage::AmazonS3::Tool::WELL
+        if !$stopped;
+    die $died if ref $died;
+    my $reason =
+          ${ $self->{interrupted} } ? "stopped by ${ $self->{interrupted} }"
+        : $self->{hopeless}         ? "stopped, for it would go on like this: $self->{hopeless}"
+        :                             "stopped: $died";
+    $reason =~ s/\s*\R\s*/ /g;
+    $output->Problem("rt-s3 externalize: $reason; the next run goes on from here");
+    return RT::ExternalStorage::AmazonS3::Tool::NOT_DONE;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+rt-s3 externalize - moves attachments from RT's database into the bucket
+
+=head1 SYNOPSIS
+
+    rt-s3 externalize [options]
+
+=head1 DESCRIPTION
+
+Does what RT's own F<rt-externalize-attachments> does, with the same effect, many attachments at a time. The two share a
+lock, so that there is one at a time, and a high-water mark, so that each goes on where the other one ended.
+
+A row of the database is changed only after the server has confirmed its object, and only if it is what it was when it
+was read. An attachment that cannot be moved is reported at the end and stays where it is; the others are moved, and the
+next run comes back to it. What cannot be decoded is never stored.
+
+SIGINT and SIGTERM end it in good order: what is under way is finished. Whatever ends it, nothing is lost, and the next
+run goes on.
+
+=head1 OPTIONS
+
+=over
+
+=item C<--age=DAYS>
+
+Only what is older than so many days.
+
+=item C<--batchsize=NUMBER>
+
+At most so many rows of each class.
+
+=item C<--class=CLASS>
+
+Only C<RT::Attachments> or C<RT::ObjectCustomFieldValues>.
+
+=item C<--ids=ID,...>
+
+Only these, of the class that C<--class> names. The high-water mark is neither asked nor changed.
+
+=item C<--since=DATE>
+
+Only what was created since then: C<YYYY-MM-DD>, or with a time, in UTC. The high-water mark is not changed.
+
+=item C<--concurrency=NUMBER>
+
+Uploads under way at once; 32 if not said.
+
+=item C<--memory=MEGABYTES>
+
+Contents on their way, together; 256 if not said. One that is larger than that, or than 64 MB, is moved alone.
+
+=item C<--dry-run>
+
+Shows what would be moved, and changes nothing.
+
+=item C<--verbose>, C<-v>
+
+A line for each attachment.
+
+=item C<--json>, C<--quiet>, C<--help>
+
+As for every command: see L<rt-s3>. With C<--json> there is an object for each attachment that could not be moved, with
+C<class>, C<id> and C<error>, and a last one with C<summary>, C<moved>, C<bytes>, C<skipped>, C<failed> and, where it was
+ended, C<stopped>.
+
+=back
+
+=head1 EXIT STATUS
+
+=over
+
+=item C<0>
+
+All was moved.
+
+=item C<1>
+
+Some attachments could not be moved.
+
+=item C<2>
+
+It could not begin, or was ended: by a signal, or because nothing more could be stored.
+
+=item C<64>
+
+It was called wrongly.
+
+=back
+
+=cut

@@ -1,0 +1,134 @@
+package RT::ExternalStorage::AmazonS3::Tool::Externalize::Commit;
+
+use strict;
+use warnings;
+
+use Time::HiRes qw(time);
+
+use RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows;
+
+# A transaction is over after so many rows, or so many seconds; or where so many bytes would have to be kept
+use constant { MOST_ROWS => 100, MOST_SECONDS => 1, MOST_BYTES => 64 * 1024 * 1024 };
+
+sub new {
+    my ( $class, %args ) = @_;
+    return bless { %args, waiting => [], bytes => 0 }, $class;
+}
+
+sub Begin {
+    my ( $self, $rows ) = @_;
+    $self->{rows} = $rows;
+    return;
+}
+
+# A row whose object is in the bucket
+sub Add {
+    my ( $self, $row ) = @_;
+    $self->{since} //= time;
+    $self->{bytes} += $row->{bytes} if $row->{existed};
+    push @{ $self->{waiting} }, $row;
+    return;
+}
+
+sub IsDue {
+    my ($self) = @_;
+    my $rows = @{ $self->{waiting} } or return 0;
+    return $rows >= MOST_ROWS || $self->{bytes} >= MOST_BYTES || time - $self->{since} >= MOST_SECONDS;
+}
+
+# Points the rows to their objects. Returns them: "changed" if it was not what it was read as, and stays as it is;
+# "problem" if it could not be done.
+sub Commit {
+    my ($self) = @_;
+    my @rows = @{ $self->{waiting} } or return;
+    @{$self}{qw(waiting bytes since)} = ( [], 0, undef );
+    my $dbh = $RT::Handle->dbh;
+    local $dbh->{RaiseError} = 1;
+    local $dbh->{PrintError} = 0;
+    if (
+        !eval {
+            $dbh->begin_work;
+            $self->_Point( $dbh, $_ ) for @rows;
+            $dbh->commit;
+            1;
+        }
+        )
+    {
+        my $why = $@;
+        eval { $dbh->rollback };
+        $self->{tool}->Stop("the database can't be changed: $why");
+    }
+    $self->_LookAgain( $dbh, $_ ) for grep { $_->{kept} } @rows;
+    return @rows;
+}
+
+sub _Point {
+    my ( $self, $dbh, $row ) = @_;
+    my $rows = $self->{rows};
+    my ( $table, $column ) = ( $rows->Table, $rows->Column );
+    my $now = $rows->Look( $row->{id}, 'ContentEncoding, ContentType' . ( $row->{existed} ? ", $column" : '' ), 1 );
+    if ( !$now || !_IsSame( $row, $now ) ) {
+        $row->{changed} = 1;
+        return;
+    }
+    my $changed = $dbh->prepare_cached("UPDATE $table SET $column = ?, ContentEncoding = 'external' WHERE id = ?")
+        ->execute( $row->{key}, $row->{id} );
+    die "row $row->{id} of $table was not changed\n" if $changed != 1;
+    $row->{kept} = $now->{ lc $column }              if $row->{existed};
+    return;
+}
+
+sub _IsSame {
+    my ( $row, $now ) = @_;
+    for my $pair ( [ encoding => 'contentencoding' ], [ type => 'contenttype' ], [ length => 'rts3_length' ] ) {
+        return 0 if ( $row->{ $pair->[0] } // '' ) ne ( $now->{ $pair->[1] } // '' );
+    }
+    return 1;
+}
+
+# The object was there before. Whoever found it unused a moment ago may have deleted it since: from now on nobody finds it
+# unused, so what is there now stays.
+sub _LookAgain {
+    my ( $self, $dbh, $row ) = @_;
+    my $raw    = delete $row->{kept};
+    my $native = $self->{native};
+    return             if $native->head( $row->{key} );
+    utf8::encode($raw) if utf8::is_utf8($raw);
+    my ($content) = RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows::Decoded( $row->{encoding}, \$raw );
+    my ( $stored, $error ) = $native->store( $row->{key}, $$content, content_type => $row->{stored_as} );
+    return if $stored;
+
+    my ( $table, $column ) = ( $self->{rows}->Table, $self->{rows}->Column );
+    my $sql = "UPDATE $table SET $column = ?, ContentEncoding = ? WHERE id = ? AND ContentEncoding = 'external'";
+    $dbh->do( $sql, undef, $raw, $row->{encoding}, $row->{id} );
+    $row->{problem} = "its object went away again: $error";
+    return;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Tool::Externalize::Commit - point rows to their objects
+
+=head1 DESCRIPTION
+
+Many rows in one transaction, each only if it is what it was when it was read: same encoding, type and length.
+
+=head1 METHODS
+
+=over
+
+=item new tool => TOOL, native => HANDLE
+
+=item Begin ROWS
+
+The rows that follow are of these, an L<RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows>.
+
+=item Add ROW, IsDue, Commit
+
+=back
+
+=cut

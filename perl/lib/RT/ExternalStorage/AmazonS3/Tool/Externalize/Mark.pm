@@ -1,0 +1,88 @@
+package RT::ExternalStorage::AmazonS3::Tool::Externalize::Mark;
+
+use strict;
+use warnings;
+
+use Time::HiRes qw(time);
+
+# RT's own script keeps it there
+use constant ATTRIBUTE => 'ExternalStorage';
+
+# Seconds between two savings
+use constant PAUSE => 30;
+
+sub new {
+    my ($class)   = @_;
+    my $attribute = RT->System->FirstAttribute(ATTRIBUTE);
+    my $content   = $attribute ? $attribute->Content : undef;
+    return bless { last => ref $content eq 'HASH' ? $content : {}, saved => time }, $class;
+}
+
+sub Of {
+    my ( $self, $class ) = @_;
+    @{$self}{qw(waiting done reached)} = ( [], {}, undef );
+    return $self->{last}{$class} || 0;
+}
+
+# Rows begin in the order of their ids, and are done in any; the mark passes none that is not
+sub Begin {
+    my ( $self, $id ) = @_;
+    push @{ $self->{waiting} }, $id;
+    return;
+}
+
+sub Done {
+    my ( $self, $id ) = @_;
+    $self->{done}{$id} = 1;
+    while ( @{ $self->{waiting} } && delete $self->{done}{ $self->{waiting}[0] } ) {
+        $self->{reached} = shift @{ $self->{waiting} };
+    }
+    return;
+}
+
+sub Save {
+    my ( $self, $class ) = @_;
+    $self->{saved} = time;
+    return if !defined $self->{reached} || $self->{reached} <= ( $self->{last}{$class} || 0 );
+    $self->{last}{$class} = $self->{reached};
+    my ( $ok, $why ) = RT->System->SetAttribute( Name => ATTRIBUTE, Content => $self->{last} );
+    RT->Logger->error("rt-s3: the high-water mark could not be saved: $why") if !$ok;
+    return;
+}
+
+sub SaveSometimes {
+    my ( $self, $class ) = @_;
+    $self->Save($class) if time - $self->{saved} > PAUSE;
+    return;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Tool::Externalize::Mark - up to where all has been moved
+
+=head1 DESCRIPTION
+
+The high-water mark that RT's own F<rt-externalize-attachments> keeps, in the same place and with the same meaning. It
+passes no row that could not be moved.
+
+=head1 METHODS
+
+=over
+
+=item Of CLASS
+
+Where a class begins.
+
+=item Begin ID, Done ID
+
+A row is on its way; it needs no further look.
+
+=item Save CLASS, SaveSometimes CLASS
+
+=back
+
+=cut
