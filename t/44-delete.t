@@ -218,8 +218,9 @@ END
 is( ( during( '$RT::SbinPath = "/nowhere"; $RT::BasePath = "/nowhere"; return $storage->Delete($key)', $key ) )[0],
     $key, "no externalizer is found: a success" );
 is( here($key), 1, '... and the object is kept' );
-my @found = $rt->call('return RT::ExternalStorage::AmazonS3::Lock::_Scripts()');
-my $own   = ( stat $rt->release->program('rt-externalize-attachments') )[1];
+my @found =
+    $rt->call('require RT::ExternalStorage::AmazonS3::Lock; return RT::ExternalStorage::AmazonS3::Lock::_Scripts()');
+my $own = ( stat $rt->release->program('rt-externalize-attachments') )[1];
 is( scalar( grep { ( stat $_ )[1] == $own } @found ), 1, "RT's own is found where Debian has it, once" );
 
 # ---- the server refuses

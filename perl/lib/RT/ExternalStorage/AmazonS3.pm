@@ -11,16 +11,15 @@ with 'RT::ExternalStorage::Backend';
 use Time::HiRes ();
 
 use RT::ExternalStorage::AmazonS3::Caller;
-use RT::ExternalStorage::AmazonS3::Database;
 use RT::ExternalStorage::AmazonS3::Deadline;
-use RT::ExternalStorage::AmazonS3::Deletion;
 use RT::ExternalStorage::AmazonS3::Error;
 use RT::ExternalStorage::AmazonS3::Failure;
 use RT::ExternalStorage::AmazonS3::Guard;
 use RT::ExternalStorage::AmazonS3::Link;
 use RT::ExternalStorage::AmazonS3::Native;
-use RT::ExternalStorage::AmazonS3::NewBucket;
 use RT::ExternalStorage::AmazonS3::Secrets;
+
+# Deletion, NewBucket and Database are loaded where they are needed, which in most processes is nowhere
 
 # What is ours in the hash of options: the library's handle, or why there is none; a mistake that forbids to write
 my @OURS = qw(_Native _Broken _Refusal);
@@ -98,7 +97,7 @@ sub _LogOnce {
 # Calls $code with the library's handle and a deadline in milliseconds. Returns (value), or (undef, $error).
 sub _Try {
     my ( $self, $code ) = @_;
-    RT::ExternalStorage::AmazonS3::Deletion->Finish if RT::ExternalStorage::AmazonS3::Deletion->Pending;
+    RT::ExternalStorage::AmazonS3::Deletion->Finish if $INC{'RT/ExternalStorage/AmazonS3/Deletion.pm'};
 
     my $native = $self->{_Native} or return ( undef, $self->{_Broken} );
     my $time   = 'RT::ExternalStorage::AmazonS3::Deadline';
@@ -153,6 +152,7 @@ sub _IsProven {
 
    # RT's indexer begins where it ended the last time. Were that a lost file, it would never come to read another one.
     return 0 if !RT::ExternalStorage::AmazonS3::Caller->IsIndexer;
+    require RT::ExternalStorage::AmazonS3::Database;
     for my $other ( grep { $_ ne $sha } RT::ExternalStorage::AmazonS3::Database->SomeExternal ) {
         my ($found) = $self->_Try( sub { $_[0]->head( $other, deadline => $_[1] ) } );
         return 1 if $found;
@@ -174,10 +174,10 @@ sub Store {
         return $self->_Try( sub { $_[0]->store( $sha, $$content, content_type => $type, deadline => $_[1] ) } );
     };
     my ( $key, $error ) = $store->();
-    return ($key) if $key;
-    return RT::ExternalStorage::AmazonS3::NewBucket->StoreAgain( $self, $error, $store )
-        if $error->name eq 'no-bucket';
-    return ( undef, $error->message );
+    return ($key)                     if $key;
+    return ( undef, $error->message ) if $error->name ne 'no-bucket';
+    require RT::ExternalStorage::AmazonS3::NewBucket;
+    return RT::ExternalStorage::AmazonS3::NewBucket->StoreAgain( $self, $error, $store );
 }
 
 sub IsWriteable {
@@ -187,6 +187,7 @@ sub IsWriteable {
     my ( $source, $error ) = $self->_Try( sub { $_[0]->probe( deadline => $_[1] ) } );
     return (1)                    if defined $source;
     return ( 0, $error->message ) if $error->name ne 'no-bucket';
+    require RT::ExternalStorage::AmazonS3::NewBucket;
     my ( $ok, $why ) = RT::ExternalStorage::AmazonS3::NewBucket->Allowed( $self->{CreateBucket} );
     return $ok ? (1) : ( 0, $error->message . "; $why" );
 }
@@ -195,6 +196,7 @@ sub Delete {
     my $self = shift;
     my ($sha) = @_;
     return ( undef, $self->{_Refusal} ) if $self->{_Refusal};
+    require RT::ExternalStorage::AmazonS3::Deletion;
     return RT::ExternalStorage::AmazonS3::Deletion->Delete( $self, $sha );
 }
 
