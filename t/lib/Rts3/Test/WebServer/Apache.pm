@@ -58,7 +58,7 @@ processes), kind, port, workers, requests (per worker; 0: unlimited).
 sub config {
     my %args = @_;
     my %env =
-        map { $_ => $args{env}{$_} } grep {/^(?:RT_SITE_|RTS3_LIBRARY$|HOME$|LC_ALL$|TZ$)/} keys %{ $args{env} };
+        map { $_ => $args{env}{$_} } grep {/^(?:AWS_|RT_SITE_|RTS3_LIBRARY$|HOME$|LC_ALL$|TZ$)/} keys %{ $args{env} };
     my $more = $args{kind} eq 'mod_perl' ? _mod_perl( \%args, \%env ) : _mod_fcgid( \%args, \%env );
     my $who  = $>                        ? ''                         : "User $USER\nGroup $USER\n";
     return <<"END" . $more;
