@@ -118,7 +118,9 @@ sub Given { return $_[0]{options} }
 sub Handle {
     my ( $self, %other ) = @_;
     my %plain = map { $_ => $self->{options}{$_} } grep { !ref $self->{options}{$_} } keys %{ $self->{options} };
-    return NATIVE->open( %plain, Deadline => DEADLINE, Retries => RETRIES, %other );
+    my ( $handle, $error ) = NATIVE->open( %plain, Deadline => DEADLINE, Retries => RETRIES, %other );
+    $handle->fail_fast(1) if $handle;
+    return $handle ? $handle : ( undef, $error );
 }
 
 sub Native { return $_[0]{native} //= ( $_[0]->Handle )[0] }
@@ -179,12 +181,14 @@ sub Heard {
 }
 
 # Objects that are to be removed whatever happens
-sub Remember { my ( $self, $key ) = @_; $self->{probes}{$key} = 1; return }
+sub Remember { my ( $self, $key ) = @_; $self->{probes}{$key} = 1;    return }
+sub Forget   { my ( $self, $key ) = @_; delete $self->{probes}{$key}; return }
 
 sub RemoveProbes {
     my ($self) = @_;
     for my $key ( sort keys %{ $self->{probes} || {} } ) {
         delete $self->{probes}{$key};
+        $self->Native->fail_fast(0);    # worth waiting for
         my ( $gone, $error ) = $self->Native->delete($key);
         $gone
             ? $self->Report( ok => 'delete', 'allowed' )
@@ -312,6 +316,10 @@ Whether it is there, whose it is, and where.
 =item C<put>, C<get>, C<head>, C<list>, C<delete>
 
 The rights that RT needs, each tried.
+
+=item C<begin>
+
+What RT's C<rt-externalize-attachments> asks before it begins: whether an upload may be begun.
 
 =item C<condition>, C<checksum>, C<encrypted>, C<way back>
 

@@ -44,10 +44,7 @@ sub Run {
     my $backend = $tool->Backend;
     my $locks   = RT::ExternalStorage::AmazonS3::Lock->Exclusive( $tool->{program} );
     $tool->Stop("not now: $locks") if !ref $locks;
-    if ( !$wanted->{dry_run} ) {
-        my ( $ok, $why ) = $backend->IsWriteable;
-        $tool->Stop($why) if !$ok;
-    }
+    $self->_Prepare($backend)      if !$wanted->{dry_run};
 
     $self->{wanted}  = $wanted;
     $self->{memory}  = $memory;
@@ -74,6 +71,19 @@ sub Run {
     $self->{bulk}->close;
     $self->{backend}->_Drain;
     return $self->_End( $done ? undef : $why );
+}
+
+# The bucket must take what is stored; it is made where Store would make it
+sub _Prepare {
+    my ( $self, $backend ) = @_;
+    my $tool = $self->{tool};
+    my ( $ok, $why ) = $backend->IsWriteable;
+    $tool->Stop($why) if !$ok;
+    my ( undef, $error ) = $tool->Native->probe;
+    return if !$error || $error->name ne 'no-bucket';
+    my ( $made, $refused ) = $tool->Native->create_bucket;
+    $tool->Stop($refused) if !$made;
+    return;
 }
 
 # What was asked for

@@ -186,43 +186,43 @@ Nothing is changed, but with C<--repair>. For every reference, and for every obj
 
 =over
 
-=item C<--deep>
+=item --deep
 
 Looks at every object that RT refers to, not only whether it is there. AWS is asked for the SHA-256 that it keeps of an
 object; where there is none, and elsewhere, the object is read.
 
-=item C<--concurrency> NUMBER
+=item --concurrency NUMBER
 
 So many objects are looked at at a time: 8 if not said, 100 at most. Of large ones fewer, so that 256 MiB of them are in
 memory, or one.
 
-=item C<--state> FILE
+=item --state FILE
 
 Writes down how far C<--deep> has come, so that the same command goes on from there when it was ended, however that came.
 What was found damaged is looked at again. A run that comes to its end removes the file. What is referred to only since
 and has a smaller digest than the last one looked at has its turn in the next whole run.
 
-=item C<--orphans>
+=item --orphans
 
 Tells objects that nothing refers to. They are not deleted, and should not be while an externalizer is at work: it
 stores a file first and refers to it then. What is not from RT at all, by its name, is told, too.
 
-=item C<--repair>
+=item --repair
 
 Writes missing and damaged objects again where a row of the database still has the content: an attachment that was not
 moved, since it was sent to another ticket as well, for instance. To find it all content in the database is read. An
 object counts as repaired when it was read again.
 
-=item C<--json>
+=item --json
 
 One JSON object a line: C<finding> (one of the words above, C<orphan> or C<repaired>) with C<digest> or C<object>,
 C<detail>, C<references> and C<reference_count>; in the end C<summary>, with the numbers of all that, or C<error>.
 
-=item C<--quiet>, C<-q>
+=item --quiet, -q
 
 Only what is wrong. Else the progress is told to standard error: always on a terminal, once a minute elsewhere.
 
-=item C<--help>, C<-h>
+=item --help, -h
 
 This manual.
 
@@ -232,20 +232,20 @@ This manual.
 
 =over
 
-=item C<0>
+=item B<0>
 
 All is there, as far as was asked.
 
-=item C<1>
+=item B<1>
 
 Something is missing, damaged or invalid (also if it has been repaired), or there are orphans and they were asked for.
 
-=item C<2>
+=item B<2>
 
 It could not be done, or not to its end: the server or the database is not to be reached, a signal came (SIGINT or
 SIGTERM), objects can't be read.
 
-=item C<64>
+=item B<64>
 
 It was called wrongly.
 

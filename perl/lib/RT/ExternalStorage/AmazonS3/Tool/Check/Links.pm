@@ -40,7 +40,8 @@ sub _Public {
         return;
     }
     my $object   = $check->{probe} ? WEB->Fetch( $check, $url ) : { status => 0 };
-    my $list     = WEB->Fetch( $check, $url =~ s{/[^/]*\z}{/}r );
+    my $names    = 1 + ( $check->Given->{Prefix} // '' ) =~ tr{/}{};
+    my $list     = WEB->Fetch( $check, $url =~ s{(?:/[^/]*){$names}\z}{/}r );
     my ($policy) = $check->Document('policyStatus');
     my $is_said  = $policy && $policy->IsOk && ( $policy->First('IsPublic') // '' ) =~ /true/i;
     return $check->Report(

@@ -27,13 +27,16 @@ sub Look {
         _Read( $check, $key );
     }
     else {
+        $check->Forget($key) if $error->name eq 'config';    # it was not even tried
         $check->Failed(
             put => $error,
             $error->name eq 'denied' ? q{allow s3:PutObject for the bucket's objects} : ()
         );
     }
+    return 0 if $error && $error->name =~ /\A(?:network|timeout|unavailable)\z/;
     _List( $check, $stored ? $key : undef );
     if ($stored) {
+        _Begin($check);
         _Answer( $check, $key );
         _Checksum($check);
     }
@@ -79,6 +82,20 @@ sub _Read {
         head => $error,
         $error->name eq 'denied' ? q{allow s3:GetObject for the bucket's objects} : ()
         );
+    return;
+}
+
+# What RT's script asks before it begins
+sub _Begin {
+    my ($check) = @_;
+    my ( undef, $error ) = $check->Native->probe;
+    $error
+        ? $check->Failed(
+        begin => $error,
+        'let the keys begin uploads in parts (s3:PutObject): rt-externalize-attachments asks that first, and '
+            . 'does nothing then'
+        )
+        : $check->Report( ok => 'begin', 'rt-externalize-attachments may begin' );
     return;
 }
 

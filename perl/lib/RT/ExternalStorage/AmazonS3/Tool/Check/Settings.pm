@@ -19,6 +19,10 @@ sub Look {
     for my $look (@LOOKS) {
         my ( $what, $root, $right, $judge ) = @$look;
         my ( $answer, $error ) = $check->Document($what);
+        if ( $error && $error->name =~ /\A(?:network|timeout|unavailable)\z/ ) {
+            $check->Failed( $what => $error );
+            return 0;
+        }
         my @result =
              !$answer                   ? ( unknown => $what, $error->message )
             : $answer->IsUnknown($root) ? ( ok      => $what, 'not known to this server' )

@@ -7,8 +7,6 @@ use MIME::Base64      ();
 use MIME::QuotedPrint ();
 use POSIX             ();
 
-use RT::ExternalStorage::AmazonS3::Link;
-
 # Ids read at once
 use constant PAGE => 1000;
 
@@ -95,10 +93,11 @@ sub Read {
     my $raw = $object->__Value( $self->{column}, decode_utf8 => 0 );
     my ( $content, $problem ) = Decoded( $facts{contentencoding}, \$raw );
     return { id => $id, problem => $problem } if !$content;
+    ( my $type = $object->ContentType // '' ) =~ s/\0/\x{fffd}/g;    # as Store has it
     return {
         id        => $id,
         content   => $content,
-        stored_as => RT::ExternalStorage::AmazonS3::Link->StoredAs($object),
+        stored_as => $type,
         encoding  => $facts{contentencoding},
         type      => $facts{contenttype},
         length    => $facts{rts3_length},

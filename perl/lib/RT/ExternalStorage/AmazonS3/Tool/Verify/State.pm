@@ -8,7 +8,7 @@ use IO::Handle ();
 use JSON       ();
 
 # Seconds from one writing to the next
-use constant EVERY => 10;
+use constant EVERY => 2;
 
 # Digests to be looked at again; with more of them the state stays where it is
 use constant AGAIN => 10_000;
