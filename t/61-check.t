@@ -15,6 +15,7 @@ use Rts3::Test::File  qw(slurp spew);
 use Rts3::Test::Needs qw(needs_library needs_rt needs_s3);
 use Rts3::Test::Process;
 use Rts3::Test::ToolCheck;
+use Rts3::Test::ToolCheck::Group;
 
 my $native = needs_library;
 my $s3     = needs_s3;
@@ -42,6 +43,7 @@ subtest 'all is well' => sub {
         [ owner       => qr/not known to this server/ ],
         [ region      => qr/us-east-1/ ],
         ( map { [ $_ => qr/\Aallowed\z/ ] } qw(put get head list delete) ),
+        [ begin       => qr/may begin/ ],
         [ encrypted   => qr/does not say/ ],
         [ 'way back'  => qr/RT's own module could read/ ],
         [ condition   => qr/If-None-Match is heeded/ ],
@@ -86,11 +88,11 @@ subtest 'ended in the middle' => sub {
         out     => $out,
         err     => $err
     );
-    my $end = time + 20;
+    my $end = time + 60;
     sleep 0.05 while time < $end && !$s3->objects('files');
     is( scalar( my @there = $s3->objects('files') ), 1, 'its object is there' );
     kill TERM => $pid;
-    ok( Rts3::Test::Process::wait_for( $pid, 15 ), 'it ends' );
+    ok( Rts3::Test::Process::wait_for( $pid, 30 ), 'it ends' );
     is( $? >> 8, 2, '... with status 2' );
     like( slurp($out), qr/"error":"ended by SIGTERM"/, '... and says so' );
     is_deeply( [ $s3->objects('files') ], [], '... its object is removed' );
@@ -168,11 +170,9 @@ subtest 'what documents say' => sub {
         )
     {
         my ( $what, $xml, $prefix, $result, $text ) = @$row;
-        my $stub = Stub->new( documents => { $what => $xml }, given => { Prefix => $prefix } );
-        RT::ExternalStorage::AmazonS3::Tool::Check::Settings->Look($stub);
-        my ($line) = grep { $_->[1] eq $what } @{ $stub->{lines} };
-        is( $line->[0], $result, "$what: $result" );
-        like( $line->[2], $text, '... ' . ( ref $xml ? "@$xml" : 'which it says' ) );
+        my $group =
+            Rts3::Test::ToolCheck::Group->new( documents => { $what => $xml }, given => { Prefix => $prefix } );
+        $group->look('Settings')->told( $result => $what, $text );
     }
 };
 
@@ -180,9 +180,8 @@ subtest 'who moves attachments' => sub {
     my $tmp  = File::Temp->newdir( 'rts3-cron-XXXXXX', TMPDIR => 1 );
     my $root = $tmp->dirname;
     my $told = sub {
-        my $stub = Stub->new;
-        RT::ExternalStorage::AmazonS3::Tool::Check::Schedule->Look( $stub, $root );
-        return join ' ', @{ $stub->{lines}[0] }[ 0, 2 ];
+        my ($line) = @{ Rts3::Test::ToolCheck::Group->new->look( 'Schedule', $root )->{lines} };
+        return "$line->{result} $line->{text}";
     };
     make_path( map {"$root/$_"} qw(etc/cron.d etc/systemd/system var/spool/cron/crontabs) );
     spew( "$root/etc/cron.d/rt", "#0 0 * * * root rt-externalize-attachments-5\n" );
@@ -197,6 +196,7 @@ subtest 'who moves attachments' => sub {
 
 subtest 'proxies, as the library has them' => sub {
     my $web = 'RT::ExternalStorage::AmazonS3::Tool::Check::Web';
+    require_ok($web);
     for my $row (
         [ { Proxy => 'http://me:a%40b@p:3128/' }, {},                              'p:3128 Basic bWU6YUBi' ],
         [ { Proxy => 'p' },                       {},                              'p:80 ' ],
@@ -212,7 +212,7 @@ subtest 'proxies, as the library has them' => sub {
     {
         my ( $given, $environment, $expected ) = @$row;
         local %ENV = %$environment;
-        my $proxy = $web->Proxy( Stub->new( given => $given ), 1, 's3.example.org' );
+        my $proxy = $web->Proxy( Rts3::Test::ToolCheck::Group->new( given => $given ), 1, 's3.example.org' );
         my $text  = $proxy ? "$proxy->{host}:$proxy->{port} " . ( $proxy->{authorization} // '' ) : '';
         is( $text, $expected, join ' ', %$given, %$environment );
     }
@@ -220,6 +220,7 @@ subtest 'proxies, as the library has them' => sub {
 
 subtest 'what hangs is ended' => sub {
     my $child = 'RT::ExternalStorage::AmazonS3::Tool::Check::Child';
+    require_ok($child);
     my $start = time;
     my ( $value, $error ) = $child->Answer( 0.3, sub { sleep 20 } );
     is( $error, 'no answer within 0.3 s', 'a child that hangs' );
@@ -241,28 +242,3 @@ sub lifecycle {
     return qq{<?xml version="1.0"?><LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">$text}
         . '</LifecycleConfiguration>';
 }
-
-# What a group of checks needs of RT::ExternalStorage::AmazonS3::Tool::Check
-package Stub;
-
-BEGIN {
-    require RT::ExternalStorage::AmazonS3::Tool::Check::Child;
-    require RT::ExternalStorage::AmazonS3::Tool::Check::Document;
-    require RT::ExternalStorage::AmazonS3::Tool::Check::Schedule;
-    require RT::ExternalStorage::AmazonS3::Tool::Check::Settings;
-    require RT::ExternalStorage::AmazonS3::Tool::Check::Web;
-}
-
-sub new { my ( $class, %args ) = @_; return bless { given => {}, %args }, $class }
-
-sub Given { return $_[0]{given} }
-
-sub Document {
-    my ( $self, $what ) = @_;
-    my $document = $self->{documents}{$what} // [ 501, 'NotImplemented' ];
-    my $class    = 'RT::ExternalStorage::AmazonS3::Tool::Check::Document';
-    return
-        ref $document ? $class->new( '', status => $document->[0], code => $document->[1] ) : $class->new($document);
-}
-
-sub Report { my ( $self, @line ) = @_; push @{ $self->{lines} }, \@line; return }
