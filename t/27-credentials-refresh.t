@@ -155,6 +155,50 @@ sub as_set {
     );
 }
 
+subtest 'files that others replace' => sub {
+    my $file = "$dir/credentials";
+    my $put  = sub {
+        my ( $id, $expires ) = @_;
+        $s3->set_key( $id, secret => "secret of $id" =~ tr/ /+/r, token => "token/$id", expires => $expires );
+        spew( "$file.new",
+            "[default]\naws_access_key_id = $id\naws_secret_access_key = secret+of+$id\naws_session_token = token/$id\n"
+        );
+        rename "$file.new", $file or die "$file: $!";
+    };
+    begin();
+    $put->( FIRST => time + 2 );
+    my $said = in_child(
+        { AWS_SHARED_CREDENTIALS_FILE => $file },
+        sub {
+            my $handle = handle();
+            my @found  = get($handle);
+            sleep 2.5;
+            push @found, get($handle);
+            $put->( SECOND => time + 600 );
+            push @found, get($handle);
+            return [ map { $_->{said} } @found ];
+        }
+    );
+    is( $said->[0], 'ok', 'keys in a file' );
+    like( $said->[1], qr/ExpiredToken/, '... that are over' );
+    is( $said->[2], 'ok', '... and replaced by somebody' );
+
+    begin( lifetime => 3, identities => ['first'] );
+    spew( "$dir/identity", 'first' );
+    $said = in_child(
+        { AWS_WEB_IDENTITY_TOKEN_FILE => "$dir/identity", AWS_ROLE_ARN => 'arn:aws:iam::1:role/r', $aws->sts },
+        sub {
+            my $handle = handle();
+            my @found  = get($handle);
+            $aws->set( identities => ['second'] );
+            spew( "$dir/identity", 'second' );
+            sleep 3.2;
+            return [ map { $_->{said} } @found, get($handle) ];
+        }
+    );
+    is_deeply( $said, [ 'ok', 'ok' ], 'the token of a web identity, which its service replaces' );
+};
+
 subtest 'an outage while keys are good' => sub {
     begin( lifetime => 9 );    # from 6 s on new ones are looked for
     my $said = in_child(
