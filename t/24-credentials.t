@@ -103,6 +103,22 @@ subtest 'each source alone' => sub {
     is( "$said->{get} $said->{probe}", 'ok options', 'options' );
 };
 
+subtest 'a web identity' => sub {
+    begin();
+    is( says( [ @identity, AWS_ROLE_SESSION_NAME => 'rt@example.com' ], {} )->{get}, 'ok', 'keys' );
+    my ( $request, @more ) = $aws->requests;
+    is( @more, 0, '... with one request' );
+    my %form = (
+        Action           => 'AssumeRoleWithWebIdentity',
+        Version          => '2011-06-15',
+        RoleArn          => 'arn:aws:iam::1:role/r',
+        RoleSessionName  => 'rt@example.com',
+        WebIdentityToken => 'good identity',
+    );
+    is_deeply( $request->{form}, \%form, '... that says what it must' );
+    is( $request->{headers}{$_}, undef, "... without $_" ) for qw(authorization x-amz-security-token);
+};
+
 subtest 'each goes before the next' => sub {
     my @where = map { my ( undef, @variables ) = @{ $source{$_} }; @variables } @order;
     my @before;

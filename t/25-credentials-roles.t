@@ -23,7 +23,6 @@ my %file   = ( AWS_SHARED_CREDENTIALS_FILE => "$dir/credentials", AWS_CONFIG_FIL
 $s3->make_bucket('files');
 my ( $key, $content ) = Rts3::Test::Metadata::Child::object();
 spew( $s3->object_path( files => $key ), $content );
-
 my %options = ( Bucket => 'files', Host => $s3->http, Deadline => 15, Retries => 0 );
 
 # What a process with these files and variables says
@@ -263,6 +262,41 @@ subtest 'web_identity_token_file' => sub {
     is( $request->{form}{RoleSessionName},  'me',  '... with its name' );
     is( $request->{headers}{authorization}, undef, '... not signed' );
     $aws->set( users => \%users );
+};
+
+# The mock as a proxy that lets nobody through: it notes who is asked for
+subtest 'the address of STS' => sub {
+    my $role = "role_arn = arn:aws:iam::1:role/r\nsource_profile = user\n";
+    for my $case (
+        [ 'us-east-1.amazonaws.com'     => {} ],
+        [ 'ap-south-1.amazonaws.com'    => {}, { Region => 'ap-south-1' } ],
+        [ 'eu-west-1.amazonaws.com'     => { AWS_REGION         => 'eu-west-1' }, { Region => 'ap-south-1' } ],
+        [ 'eu-west-2.amazonaws.com'     => { AWS_DEFAULT_REGION => 'eu-west-2' } ],
+        [ 'cn-north-1.amazonaws.com.cn' => { AWS_REGION         => 'cn-north-1' } ],
+        )
+    {
+        my ( $host, $environment, $more ) = @$case;
+        my $said = says(
+            { credentials          => $user,      config => "[profile rt]\n$role" },
+            { AWS_ENDPOINT_URL_STS => undef,      %$environment },
+            { Proxy                => $aws->http, %{ $more // {} } }
+        );
+        my ($request) = $aws->requests( method => 'CONNECT' );
+        is( $request->{path}, "sts.$host:443", "sts.$host" );
+        like( $said->{get_error}, qr/profile: AssumeRole: .*proxy/, '... through the proxy' );
+    }
+    refuses(
+        'a region that is none',
+        qr/the region of the token service, in AWS_REGION or the profile, is not one/,
+        { credentials => $user, config => "[profile rt]\n$role" },
+        { AWS_REGION  => 'example.com/' }
+    );
+    refuses(
+        'an address that is none',
+        qr/AWS_ENDPOINT_URL_STS can't be used/,
+        { credentials          => $user, config => "[profile rt]\n$role" },
+        { AWS_ENDPOINT_URL_STS => 'example.com' }
+    );
 };
 
 subtest 'what STS says' => sub {
