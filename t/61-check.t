@@ -176,6 +176,38 @@ subtest 'what documents say' => sub {
     }
 };
 
+subtest 'keys that end, and keys that differ' => sub {
+    my ( %mine, %theirs );
+    require RT::ExternalStorage::AmazonS3::Tool::Check::Keys;
+    no warnings qw(once redefine);
+    local *RT::ExternalStorage::AmazonS3::Native::Inspection::new    = sub { return bless {}, $_[0] };
+    local *RT::ExternalStorage::AmazonS3::Native::Inspection::facts  = sub { return {%mine} };
+    local *RT::ExternalStorage::AmazonS3::Tool::Check::Child::Answer = sub { return {%theirs} };
+    my $look = sub {
+        my ( $user, %given ) = @_;
+        return Rts3::Test::ToolCheck::Group->new( given => \%given )->look( 'Keys', $user );
+    };
+    %mine = ( source => 'instance', 'access-key-id' => 'ASIA1', expires => 1_900_000_000 );
+    my $found = $look->();
+    $found->told( ok => 'keys', qr/\AASIA1, from instance; good until 2030-03-17 17:46 UTC, and renewed in time\z/ );
+    $found->told( unknown => 'keys of the web server', qr/--as www-data/ );
+    $mine{expires} = 1_500_000_000;
+    $look->()->told( problem => 'keys', qr/expired at 2017-07-14/, qr/renew them/ );
+    %mine = ( source => 'options', 'access-key-id' => 'ASIA1' );
+    $look->( undef, SessionToken => 'x' )
+        ->told( warning => 'keys', qr/temporary, and nobody renews them/, qr/SessionToken/ );
+    %mine   = ( source => 'profile', 'access-key-id' => 'AKIA1' );
+    %theirs = ( source => 'profile', id              => 'AKIA2' );
+    $found  = $look->( { name => 'www-data' } );
+    $found->told( ok => 'keys of www-data', qr/\AAKIA2, from profile/ );
+    $found->told(
+        warning => 'keys of www-data',
+        qr/not the same as this user's, AKIA1/, qr/give both the same keys/
+    );
+    $theirs{id} = 'AKIA1';
+    $look->( { name => 'www-data' } )->only('warning');
+};
+
 subtest 'who moves attachments' => sub {
     my $tmp  = File::Temp->newdir( 'rts3-cron-XXXXXX', TMPDIR => 1 );
     my $root = $tmp->dirname;

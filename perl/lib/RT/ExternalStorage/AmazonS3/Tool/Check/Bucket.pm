@@ -64,7 +64,7 @@ sub _Owner {
     else {
         my $owner = $answer->First('Owner') // '';
         my @names = grep { defined && length } map { $answer->First( $_, $owner ) } qw(DisplayName ID);
-        $check->Report( ok => 'owner', join( ', ', @names ) . $expected );
+        $check->Report( ok => 'owner', ( join( ', ', @names ) || 'the server does not tell it' ) . $expected );
     }
     return;
 }

@@ -39,10 +39,11 @@ sub IsOk   { return $_[0]{status} =~ /\A2/ }
 sub IsNotSet { return $NOT_SET{ $_[0]->Code } }
 sub IsDenied { return $_[0]{status} == 401 || $_[0]{status} == 403 }
 
-# The server has no such thing; some answer with something else instead. $root: the element that it should be.
+# The server has no such thing; some answer with something else instead. $root: a pattern of the element that it
+# should be.
 sub IsUnknown {
     my ( $self, $root ) = @_;
-    return $self->{body} !~ /<(?:\w+:)?\Q$root\E\b/ if $self->IsOk;
+    return $self->{body} !~ /<(?:\w+:)?$root\b/ if $self->IsOk;
     return 1 if $self->Code =~ /\A(?:NotImplemented|MethodNotAllowed|XNotImplemented|NotSupported)\z/;
     return $self->{status} =~ /\A(?:404|405|501)\z/ && !$self->IsNotSet && $self->Code ne 'NoSuchBucket';
 }

@@ -6,12 +6,16 @@ use warnings;
 # Classes that can't be read at once, and seconds after which an upload is a forgotten one
 use constant { ARCHIVE => qr/\A(?:GLACIER|DEEP_ARCHIVE)\z/, FORGOTTEN => 86_400 };
 
+# Name, element (moto 5.2 has a name of its own for one), and the right to ask
 my @LOOKS = (
-    [ lifecycle     => 'LifecycleConfiguration',            's3:GetLifecycleConfiguration',        \&_Lifecycle ],
-    [ versioning    => 'VersioningConfiguration',           's3:GetBucketVersioning',              \&_Versioning ],
-    [ 'object-lock' => 'ObjectLockConfiguration',           's3:GetBucketObjectLockConfiguration', \&_Lock ],
-    [ encryption    => 'ServerSideEncryptionConfiguration', 's3:GetEncryptionConfiguration',       \&_Encryption ],
-    [ uploads       => 'ListMultipartUploadsResult',        's3:ListBucketMultipartUploads',       \&_Uploads ],
+    [ lifecycle => qr/LifecycleConfiguration/, 's3:GetLifecycleConfiguration', \&_Lifecycle ],
+    [
+        versioning => qr/(?:VersioningConfiguration|GetBucketVersioningResponse)/,
+        's3:GetBucketVersioning', \&_Versioning
+    ],
+    [ 'object-lock' => qr/ObjectLockConfiguration/,           's3:GetBucketObjectLockConfiguration', \&_Lock ],
+    [ encryption    => qr/ServerSideEncryptionConfiguration/, 's3:GetEncryptionConfiguration',       \&_Encryption ],
+    [ uploads       => qr/ListMultipartUploadsResult/,        's3:ListBucketMultipartUploads',       \&_Uploads ],
 );
 
 sub Look {
@@ -113,7 +117,7 @@ sub _Uploads {
     return (
         warning => 'uploads',
         scalar(@old) . "$more unfinished, the oldest since $old[0]: they cost money, and no list shows them",
-        'a lifecycle rule with AbortIncompleteMultipartUpload removes them; they are not RT\'s, which makes none'
+        'let a lifecycle rule with AbortIncompleteMultipartUpload remove them'
     );
 }
 
