@@ -1,0 +1,288 @@
+#!/usr/bin/perl
+# rt-s3 externalize when things go wrong: nothing is lost, what can be moved is, and the next run goes on.
+
+use strict;
+use warnings;
+
+use Digest::SHA qw(sha256_hex);
+use FindBin;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use lib "$FindBin::Bin/lib";
+use Rts3::Test::Needs   qw(needs_rt needs_s3);
+use Rts3::Test::Process ();
+
+my $s3      = needs_s3;
+my %storage = ( Type => 'AmazonS3', Bucket => 'files', $s3->options, Retries => 1 );
+my $rt      = needs_rt( storage => \%storage );
+$s3->make_bucket('files');
+
+# Rows straight into the database, beside a real one; their contents by id
+my $like = $rt->call(<<'END');
+    my $ticket = Rts3::Test::RT::Inside::create_ticket(
+        attachments => [ { name => 'like.bin', content => 'like' } ] );
+    my ($attachment) = grep { ( $_->{name} // '' ) eq 'like.bin' } @{ $ticket->{attachments} };
+    return $attachment->{id};
+END
+$rt->run_tool(qw(externalize --quiet));
+
+my %content;
+
+sub add {
+    my ( $count, %args ) = @_;
+    my $dbh     = $rt->dbh;
+    my @columns = grep { !/^(?:id|Content|ContentEncoding)$/i }
+        map { $_->[1] } @{ $dbh->selectall_arrayref('PRAGMA table_info(Attachments)') };
+    my $columns = join ', ', @columns;
+    my $insert  = $dbh->prepare(
+        "INSERT INTO Attachments ($columns, Content, ContentEncoding) SELECT $columns, ?, ? FROM Attachments WHERE id = ?"
+    );
+    $dbh->begin_work;
+    my @ids;
+    for my $number ( 1 .. $count ) {
+        my $content = $args{content} // join ' ', $args{mark} // 'row', $number, 'x' x ( $args{size} // 500 );
+        $insert->execute( $content, $args{encoding} // 'none', $like );
+        my $id = $dbh->last_insert_id( undef, undef, 'Attachments', 'id' );
+        $content{$id} = $content;
+        push @ids, $id;
+    }
+    $dbh->commit;
+    return @ids;
+}
+
+sub row {
+    my ($id) = @_;
+    return $rt->dbh->selectrow_hashref( 'SELECT * FROM Attachments WHERE id = ?', undef, $id );
+}
+
+# Those that are neither in the database as they were, nor in the bucket
+sub lost {
+    my (@ids) = @_;
+    my %rows  = map { $_->{id} => $_ } $rt->attachment_rows;
+    my %there = map { $_       => 1 } $s3->objects('files');
+    return grep {
+        my $row = $rows{$_};
+        my $key = sha256_hex( $content{$_} );
+        $row->{ContentEncoding} eq 'external'
+            ? $row->{Content} ne $key || !$there{$key} || $s3->content( 'files', $key ) ne $content{$_}
+            : $row->{Content} ne $content{$_}
+    } @ids;
+}
+
+sub left {
+    my (@ids) = @_;
+    my %rows  = map { $_->{id} => $_ } $rt->attachment_rows;
+    return grep { $rows{$_}{ContentEncoding} ne 'external' } @ids;
+}
+
+sub mark {
+    my $mark = $rt->call('my $a = RT->System->FirstAttribute("ExternalStorage"); return [ $a ? $a->Content : {} ]');
+    return $mark->[0]{'RT::Attachments'};
+}
+
+sub started {
+    my (@arguments) = @_;
+    return Rts3::Test::Process::spawn(
+        command => [ $rt->tool( 'externalize', @arguments ) ],
+        env     => { $rt->environment },
+        out     => $rt->dir . '/out',
+        err     => $rt->dir . '/err',
+    );
+}
+
+sub ended {
+    my ($pid) = @_;
+    Rts3::Test::Process::wait_for( $pid, 60 ) or die "it does not end\n";
+    return $? & 127 ? "signal $?" : $? >> 8;
+}
+
+sub said {
+    my ($file) = @_;
+    open my $in, '<', $rt->dir . "/$file" or die "$file: $!";
+    local $/ = undef;
+    my $text = <$in>;
+    close $in;
+    return $text;
+}
+
+sub until_asked {
+    my ( $operation, $number ) = @_;
+    my $end = time + 30;
+    sleep 0.02 while time < $end && $s3->requests( operation => $operation ) < $number;
+    return;
+}
+
+subtest 'one that can not be stored does not stop the others' => sub {
+    my @ids = add( 30, mark => 'denied' );
+    my $bad = $ids[9];
+    my $key = sha256_hex( $content{$bad} );
+    $s3->faults(
+        { operation => 'PutObject', key => $key, do => { answer => { status => 403, code => 'AccessDenied' } } } );
+    my ( $exit, $out, $err ) = $rt->run_tool('externalize');
+    is( $exit, 1, 'exit status' );
+    like( $out, qr/^29 moved .* 1 failed$/m,                                 'the others are moved' );
+    like( $err, qr/^RT::Attachments $bad: not moved: .*$key.*AccessDenied/m, 'it is named, and why' );
+    is_deeply( [ left(@ids) ], [$bad], 'it stays where it was' );
+    is( mark(), $bad - 1, 'the mark does not pass it' );
+    $s3->faults;
+    ( $exit, $out ) = $rt->run_tool('externalize');
+    like( $out, qr/^1 moved/m, 'the next run comes back to it' );
+    is_deeply( [ left(@ids), lost(@ids) ], [], '... and all is there' );
+    is( mark(), $bad, '... and the mark goes on' );
+};
+
+subtest 'what can not be decoded is never stored' => sub {
+    my ($base64)  = add( 1, content => 'this is no base64!', encoding => 'base64' );
+    my ($quoted)  = add( 1, content => "a=3D b=ZZ\n",        encoding => 'quoted-printable' );
+    my ($unknown) = add( 1, content => 'whatever',           encoding => 'rot13' );
+    my ($good)    = add( 1, mark => 'between' );
+    my $before    = $s3->objects('files');
+    my ( $exit, $out, $err ) = $rt->run_tool('externalize');
+    is( $exit, 1, 'exit status' );
+    like( $err, qr/^RT::Attachments $base64: not moved: it is said to be base64, and is not/m, 'base64' );
+    like( $err, qr/^RT::Attachments $quoted: not moved: it is said to be quoted-printable, and is not/m,
+        'quoted-printable' );
+    like( $err, qr/^RT::Attachments $unknown: not moved: RT does not know its ContentEncoding, 'rot13'/m, 'unknown' );
+    is_deeply(
+        [ left( $base64, $quoted, $unknown, $good ) ],
+        [ $base64, $quoted, $unknown ],
+        'they stay, the other one goes'
+    );
+    is( scalar( $s3->objects('files') ), $before + 1, '... and nothing of them is in the bucket' );
+    $rt->dbh->do( 'DELETE FROM Attachments WHERE id IN (?, ?, ?)', undef, $base64, $quoted, $unknown );
+    $rt->run_tool('externalize');
+};
+
+# As long as the server asks it to slow down, its uploads are under way
+my @slow    = ( { operation => 'PutObject', do => { answer => { status => 503, code => 'SlowDown' } } } );
+my @patient = ( %storage, Retries => 20, Deadline => 60 );
+
+subtest 'rows that change while they are under way' => sub {
+    $rt->set_storage(@patient);
+    my ( $changed, $deleted, $same ) = add( 3, mark => 'changing' );
+    $s3->clear_log;
+    $s3->faults(@slow);
+    my $pid = started();
+    until_asked( PutObject => 3 );
+    $rt->dbh->do( 'UPDATE Attachments SET Content = ? WHERE id = ?', undef, 'another, of another length', $changed );
+    $rt->dbh->do( 'DELETE FROM Attachments WHERE id = ?', undef, $deleted );
+    $s3->faults;
+    is( ended($pid),              0,                            'exit status' ) or diag said('err');
+    is( row($changed)->{Content}, 'another, of another length', 'what was changed stays' );
+    is( row($deleted),            undef,                        '... what was deleted is gone' );
+    is_deeply( [ left($same) ], [], '... what was not is moved' );
+    $content{$changed} = 'another, of another length';
+    $rt->dbh->do(q{DELETE FROM Attributes WHERE Name = 'ExternalStorage'});
+    $rt->run_tool('externalize');
+    is_deeply( [ left($changed), lost( $changed, $same ) ], [], 'the next run moves what it is now' );
+};
+
+subtest 'two at once' => sub {
+    my @ids = add( 5, mark => 'twice' );
+    $s3->clear_log;
+    $s3->faults(@slow);
+    my $pid = started();
+    until_asked( PutObject => 1 );
+    my $run = Rts3::Test::Process::run( command => [ $rt->tool('externalize') ], env => { $rt->environment } );
+    is( $run->{exit}, 2, 'the second one does not begin' );
+    like( $run->{err}, qr/not now: RT's externalizer is at work/, '... and says why' );
+    $run = Rts3::Test::Process::run(
+        command => [ $rt->release->program('rt-externalize-attachments'), '--verbose' ],
+        env     => { $rt->environment }
+    );
+    is( "$run->{exit}$run->{out}$run->{err}", '0', "RT's own ends at once, as it does" );
+    $s3->faults;
+    is( ended($pid), 0, 'the first one ends well' );
+    $rt->set_storage(%storage);
+    is_deeply( [ left(@ids), lost(@ids) ], [], '... and has moved all' );
+};
+
+subtest 'the server is down' => sub {
+    my @ids = add( 20, mark => 'down' );
+    $s3->stop;
+    $rt->set_storage( %storage, Deadline => 3 );
+    my ( $exit, $out, $err ) = $rt->run_tool('externalize');
+    is( $exit, 2, 'at the start: exit status' );
+    like( $err, qr/^rt-s3 externalize: .*127\.0\.0\.1/m, '... and why' );
+    $s3->restart;
+    $s3->clear_log;
+    $s3->faults( { operation => 'PutObject', do => { delay_ms => 500 } } );
+    my $pid = started('--concurrency=2');
+    until_asked( PutObject => 5 );
+    $s3->stop;
+    is( ended($pid), 2, 'in the middle: exit status' );
+    like( said('err'), qr/stopped, for it would go on like this: .*; the next run goes on from here$/m,
+        '... and why' );
+    $s3->restart;
+    cmp_ok( scalar( left(@ids) ), '>', 0, '... some are left' );
+    is_deeply( [ lost(@ids) ], [], '... none is lost' );
+    ( $exit, $out, $err ) = $rt->run_tool('externalize');
+    is( $exit, 0, 'the next run' ) or diag $err;
+    is_deeply( [ left(@ids), lost(@ids) ], [], '... moves the rest' );
+    $rt->set_storage(%storage);
+};
+
+subtest 'the keys are revoked, the bucket goes' => sub {
+    my @ids = add( 50, mark => 'revoked' );
+    $s3->faults(
+        { operation => 'PutObject', from => 10, do => { answer => { status => 403, code => 'InvalidAccessKeyId' } } }
+    );
+    my ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --concurrency=2));
+    $s3->faults;
+    is( $exit, 2, 'revoked in the middle: exit status' );
+    like( $err, qr/stopped, for it would go on like this: .*InvalidAccessKeyId/, '... and why' );
+    is_deeply( [ lost(@ids) ], [], '... none is lost' );
+    ( $exit, $out, $err ) = $rt->run_tool('externalize');
+    is_deeply( [ $exit, left(@ids), lost(@ids) ], [0], 'the next run moves the rest' );
+};
+
+subtest 'signals' => sub {
+    for my $signal (qw(INT TERM)) {
+        my @ids = add( 40, mark => $signal );
+        $s3->clear_log;
+        $s3->faults( { operation => 'PutObject', do => { delay_ms => 200 } } );
+        my $pid = started('--concurrency=2');
+        until_asked( PutObject => 4 );
+        kill $signal => $pid;
+        is( ended($pid), 2, "SIG$signal: exit status" );
+        $s3->faults;
+        like( said('err'), qr/stopped by SIG$signal; the next run goes on from here$/m, '... it says so' );
+        like( said('out'), qr/^\d+ moved/m,                                             '... and where it stands' );
+        is_deeply( [ lost(@ids) ], [], '... none is lost' );
+        my ($exit) = $rt->run_tool(qw(externalize --quiet));
+        is_deeply( [ $exit, left(@ids), lost(@ids) ], [0], 'the next run moves the rest' );
+    }
+};
+
+subtest 'kill -9 at any moment' => sub {
+    my @ids = add( 400, mark => 'killed', size => 2000 );
+    $s3->faults( { operation => 'PutObject', do => { delay_ms => 40 } } );
+    my $killed = 0;
+    for my $round ( 1 .. 5 ) {
+        $s3->clear_log;
+        my $pid = started('--concurrency=4');
+        until_asked( PutObject => 20 * $round );
+        sleep rand 0.3;
+        $killed++ if kill KILL => $pid;
+        ended($pid);
+        is_deeply( [ lost(@ids) ], [], "round $round: none is lost" );
+    }
+    $s3->faults;
+    is( $killed, 5, 'it was killed five times' );
+    my ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --quiet));
+    is( $exit . $err, '0', 'the next run' );
+    is_deeply( [ left(@ids), lost(@ids) ], [], '... moves the rest' );
+    my $read = $rt->call( 'return [ map { Rts3::Test::RT::Inside::attachment($_)->{bytes} } @_ ]', @ids );
+    is_deeply( [ grep { $read->[$_] ne $content{ $ids[$_] } } 0 .. $#ids ], [], 'all are read through RT' );
+    ( $exit, $out, $err ) = $rt->run_tool(qw(verify --deep));
+    is( $exit, 0, 'rt-s3 verify --deep finds nothing' ) or diag $out, $err;
+};
+
+is_deeply(
+    [ sort keys %{ { map { ( $_->{path} => 1 ) } $rt->loaded_modules } } ],
+    [ $rt->expected_module ],
+    'all of this with our module'
+);
+
+done_testing;
