@@ -81,8 +81,11 @@ sub mark {
     return $mark->[0]{'RT::Attachments'};
 }
 
+my $turn;
+
 sub started {
     my (@arguments) = @_;
+    $turn = $rt->externalizers_turn;
     return Rts3::Test::Process::spawn(
         command => [ $rt->tool( 'externalize', @arguments ) ],
         env     => { $rt->environment },
@@ -94,6 +97,7 @@ sub started {
 sub ended {
     my ($pid) = @_;
     Rts3::Test::Process::wait_for( $pid, 60 ) or die "it does not end\n";
+    undef $turn;
     return $? & 127 ? "signal $?" : $? >> 8;
 }
 

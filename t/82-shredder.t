@@ -172,6 +172,7 @@ END
         { operation => 'PutObject', key => $key, do => { answer => { status => 503, code => 'SlowDown' } } } );
     $s3->clear_log;
     my $errors = $rt->dir . '/log/externalizer.err';
+    my $turn   = $rt->externalizers_turn;
     my $pid    = Rts3::Test::Process::spawn(
         command => [$script],
         env     => { $rt->environment },
@@ -186,6 +187,7 @@ END
     is( here($key), 1, '... the object is kept' );
     $s3->faults;
     ok( Rts3::Test::Process::wait_for( $pid, 60 ), '... the externalizer ends' );
+    undef $turn;
     is( $?, 0, '... well' ) or diag slurp($errors), $rt->log_text;
     is( here($key), 1, '... the object is still there' );
     like(

@@ -273,6 +273,18 @@ sub _turn {
     return $turn;
 }
 
+=head2 externalizers_turn
+
+RT's externalizer locks its own file, which other tests use as well. While what this returns is held, none of them
+externalizes.
+
+=cut
+
+sub externalizers_turn {
+    my $self = shift;
+    return $self->_turn( $self->release->program('rt-externalize-attachments') );
+}
+
 =head2 run_tool @args
 
 Runs F<perl/bin/rt-s3> with these arguments, and returns the same as C<run_script>.
@@ -281,11 +293,8 @@ Runs F<perl/bin/rt-s3> with these arguments, and returns the same as C<run_scrip
 
 sub run_tool {
     my ( $self, @args ) = @_;
-    my $turn =
-        ( $args[0] // '' ) eq 'externalize'
-        ? $self->_turn( $self->release->program('rt-externalize-attachments') )
-        : undef;
-    my $run = $self->_run( $self->tool(@args) );
+    my $turn = ( $args[0] // '' ) eq 'externalize' ? $self->externalizers_turn : undef;
+    my $run  = $self->_run( $self->tool(@args) );
     return @{$run}{qw(exit out err seconds)};
 }
 
