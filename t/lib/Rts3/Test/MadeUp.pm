@@ -82,7 +82,8 @@ sub fill {
 
 =head2 measured \@command, \%env
 
-Runs a command: what L<Rts3::Test::Process/run> says, and C<peak>, its largest memory in MB.
+Runs a command: what L<Rts3::Test::Process/run> says, C<peak>, its largest memory in MB, and
+C<processor>, the seconds that it used of a processor.
 
 =cut
 
@@ -95,6 +96,7 @@ exec 3>"$1"; shift
 "$@" & pid=$!
 while [ -e "/proc/$pid/status" ]; do
     grep VmHWM "/proc/$pid/status" >&3 2>/dev/null
+    cat "/proc/$pid/stat" >&3 2>/dev/null
     sleep 0.05
 done
 wait $pid
@@ -102,8 +104,14 @@ END
         env     => $env,
         timeout => 900,
     );
-    my ($kilobytes) = reverse map { /VmHWM:\s+(\d+) kB/ ? $1 : () } readline $peak;
-    $run->{peak} = ( $kilobytes // croak 'no memory was seen' ) / 1000;
+    my ( $kilobytes, $ticks );
+    while ( defined( my $line = readline $peak ) ) {
+        $kilobytes = $1      if $line =~ /VmHWM:\s+(\d+) kB/;
+        $ticks     = $1 + $2 if $line =~ /\) \S+(?: \S+){10} (\d+) (\d+) /;
+    }
+    croak 'no memory was seen' if !$kilobytes;
+    $run->{peak}      = $kilobytes / 1000;
+    $run->{processor} = $ticks / POSIX::sysconf( POSIX::_SC_CLK_TCK() );
     return $run;
 }
 
