@@ -26,7 +26,7 @@ my $Corpus   = "$FindBin::Bin/../t/corpus";
 my $Found    = "$Fuzz/target/found";
 my $Platform = 'x86_64-unknown-linux-gnu';
 my $Longest  = 1500;                          # bytes of an input
-my $Kept     = 40;                            # inputs of a target that were found, any of them
+my $Kept     = 60;                            # inputs of a target that were found, any of them
 
 # Each set of options keeps a page of memory for good, and a process may have some 65,000 of them.
 my %Most = ( answer => 20_000, raw => 20_000, abi => 3_000 );
