@@ -90,6 +90,14 @@ subtest 'nobody there' => sub {
     my $found = check( 'no server', 2, { Host => 'https://127.0.0.1:1' } );
     $found->told( problem => 'connection', qr/\Aport 1 of 127\.0\.0\.1: .*refused/i, qr/that the server runs/ );
     $found->told( problem => 'bucket',     qr/Connection refused/,                   qr/that the server runs/ );
+    my ( $exit, $out, $err ) = $rt->run_tool( 'check', '--quiet' );
+    is( "$exit$out", '2', '... with --quiet too, and nothing on standard output' );
+    like(
+        $err,
+        qr/^problem  connection: .*\n {9}-> see that Host .*\nproblem  bucket: .*\n {9}-> see/m,
+        '... but what is wrong'
+    );
+    unlike( $err, qr/^(?:ok|-) /m, '... and nothing else' );
     Rts3::Test::ToolCheck::Group->new( given => { Host => 'https://nowhere.invalid' } )->look('Network')
         ->told( problem => 'name', qr/\Anowhere\.invalid can't be looked up: /, qr/correct Host/ );
 };
@@ -125,6 +133,7 @@ subtest 'http, clock, region, rights' => sub {
         warning => 'region',
         qr/is in the region 'eu-central-1', not 'us-east-1'/, qr/set Region => 'eu-c/
     );
+    is( scalar( grep { $_->{check} eq 'region' } @{ $found->{lines} } ), 1, '... which is all that is said of it' );
     $found->told( warning => 'list', qr/AccessDenied/, qr/allow s3:ListBucket/ );
     $found->told( ok => 'put', qr/allowed/ );
     $s3->faults;
@@ -195,7 +204,14 @@ subtest 'the keys of others' => sub {
     $found->told( problem => 'keys of nobody', qr/\Q${\ $s3->ca }\E can't be read/, qr/let nobody read it/ );
     $found->only( problem => 'keys of nobody' );
 
-    chmod 0755, $s3->dir, map {s{/[^/]*\z}{}r} $s3->ca;
+    # Where all can read everything, it is still another home, and another environment
+    chmod 0755, $rt->dir, $s3->dir, map {s{/[^/]*\z}{}r} $s3->ca;
+    check( q{in root's home, for all to read}, 2, \%profile, '--as', 'nobody' )
+        ->told( problem => 'keys of nobody', qr/profile/, qr/give this user keys/ );
+    local $rt->{env} = { AWS_ACCESS_KEY_ID => $s3->access_key, AWS_SECRET_ACCESS_KEY => $s3->secret_key };
+    $found = check( q{in root's environment}, 2, { %profile, CredentialSource => 'environment' }, '--as', 'nobody' );
+    $found->told( ok => 'keys', qr/\A\S+, from environment;/ );
+    $found->told( problem => 'keys of nobody', qr/AWS_ACCESS_KEY_ID is not set/, qr/give this user keys/ );
     check( 'in the configuration', 0, {}, '--as', 'nobody' )
         ->told( ok => 'keys of nobody', qr/\A\S+, from options; they do not expire/ );
 };
