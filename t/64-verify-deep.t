@@ -126,6 +126,42 @@ subtest 'several at a time' => sub {
     restore();
 };
 
+subtest 'progress' => sub {
+    $s3->faults( { operation => 'GetObject', do => { delay_ms => 100 } } );
+    damage(20);
+    my $run = Rts3::Test::Process::run(
+        command => [ 'script', '-qec', join( ' ', $rt->tool(qw(verify --deep --concurrency 1)) ), '/dev/null' ],
+        env     => { $rt->environment }
+    );
+    is( $run->{exit}, 1, 'on a terminal: exit status' );
+    my @lines   = split /[\r\n]+/, $run->{out};
+    my ($found) = grep { $lines[$_] =~ /\Adamaged: / } 0 .. $#lines;
+    my @shown   = grep { $lines[$_] =~ /\Areferences looked at: \d+ of 40 \(\d+%\)/ } 0 .. $#lines;
+    cmp_ok( scalar @shown, '>=', 8, '... it is told all the time' );
+    ok( $shown[2] < $found && $found < $shown[-2], '... before and after what was found' );
+    like( $lines[ $shown[-1] ], qr/, \d+\/s *\z/,           '... and how fast' );
+    like( $lines[-1],           qr/looked at: 1 damaged\z/, '... and does not stay' );
+    restore();
+
+    require RT::ExternalStorage::AmazonS3::Tool;
+    require RT::ExternalStorage::AmazonS3::Tool::Verify::Report;
+    my $report = sub {
+        my (%options) = @_;
+        my $tool      = RT::ExternalStorage::AmazonS3::Tool->new( options => \%options );
+        my $told      = RT::ExternalStorage::AmazonS3::Tool::Verify::Report->new($tool);
+        $told->{terminal} = 0;
+        open my $err, '>', \my $text or die $!;
+        local *STDERR = $err;
+        $told->Progress( 'done', $_, 1000 ) for 1 .. 10;
+        $told->{shown} -= 61;
+        $told->Progress( 'done', $_, 1000 ) for 11 .. 20;
+        close $err or die $!;
+        return $text // '';
+    };
+    is( $report->(),             "done: 11 of 1000 (1%)\n", 'elsewhere one line a minute' );
+    is( $report->( quiet => 1 ), '',                        '... and with --quiet none' );
+};
+
 subtest 'a server that keeps SHA-256' => sub {
     require RT::ExternalStorage::AmazonS3::Error;
     require RT::ExternalStorage::AmazonS3::Tool::Verify::Bucket;

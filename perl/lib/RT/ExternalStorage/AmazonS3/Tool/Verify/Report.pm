@@ -3,6 +3,7 @@ package RT::ExternalStorage::AmazonS3::Tool::Verify::Report;
 use strict;
 use warnings;
 
+use IO::Handle  ();
 use Time::HiRes ();
 
 # A line this often where nobody watches, and on a terminal; seconds
@@ -18,6 +19,7 @@ sub new {
     my ( $class, $tool ) = @_;
     my $terminal = -t STDERR;             ## no critic (ProhibitInteractiveTest) it is not about asking
     my $now      = Time::HiRes::time();
+    $_->autoflush(1) for \*STDOUT, \*STDERR;
     return bless {
         output   => $tool->Output,
         silent   => scalar $tool->Option('quiet'),
