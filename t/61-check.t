@@ -12,13 +12,12 @@ use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/lib", "$FindBin::Bin/../perl/lib";
 use Rts3::Test::File  qw(slurp spew);
-use Rts3::Test::Needs qw(needs_library needs_rt needs_s3);
+use Rts3::Test::Needs qw(needs_rt needs_s3);
 use Rts3::Test::Process;
 use Rts3::Test::ToolCheck;
 use Rts3::Test::ToolCheck::Group;
 
-my $native = needs_library;
-my $s3     = needs_s3;
+my $s3 = needs_s3;
 $s3->make_bucket('files');
 my %good  = ( Type       => 'AmazonS3', Bucket => 'files', $s3->options, Host => $s3->https, CAFile => $s3->ca );
 my %links = ( DirectLink => 'presigned' );

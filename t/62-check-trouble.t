@@ -4,32 +4,20 @@
 use strict;
 use warnings;
 
-use Digest::SHA qw(sha256_hex);
-use File::Path  qw(make_path);
 use FindBin;
 use Test::More;
 
 use lib "$FindBin::Bin/lib", "$FindBin::Bin/../perl/lib";
-use Rts3::Test::File  qw(spew);
-use Rts3::Test::Needs qw(needs_library needs_rt needs_s3);
+use Rts3::Test::Needs qw(needs_rt needs_s3);
 use Rts3::Test::Proxy;
 use Rts3::Test::ToolCheck;
 use Rts3::Test::ToolCheck::Group;
 
-my $native = needs_library;
-my $s3     = needs_s3;
+my $s3 = needs_s3;
 $s3->make_bucket('files');
 my %good  = ( Type => 'AmazonS3', Bucket => 'files', $s3->options, Host => $s3->https, CAFile => $s3->ca );
-my $on    = 'Set($ExternalStorageDirectLink, 1);';
 my $rt    = needs_rt( storage => \%good );
-my $check = Rts3::Test::ToolCheck->new( rt => $rt, s3 => $s3, secrets => ['hunter2'] );
-
-# With these options
-sub check {
-    my ( $what, $exit, $more, @arguments ) = @_;
-    $rt->set_storage( %good, %$more );
-    return $check->run( $what, $exit, @arguments );
-}
+my $check = Rts3::Test::ToolCheck->new( rt => $rt, s3 => $s3, storage => \%good, secrets => ['hunter2'] );
 
 subtest 'nothing configured' => sub {
     $rt->set_storage;
@@ -40,13 +28,13 @@ subtest 'nothing configured' => sub {
 };
 
 subtest 'options' => sub {
-    my $found = check( 'no Bucket', 2, { Bucket => undef } );
+    my $found = $check->with( 'no Bucket', 2, { Bucket => undef } );
     $found->told( problem => 'options', qr/\Aoption Bucket is missing/, qr/correct it in RT_SiteConfig\.pm/ );
     $found->only( problem => 'options' );
 
     my %wrong =
         ( Regoin => 'eu', Prefx => 'rt/', Retries => 'many', ReadTimeout => 0, Deadline => -1, Colour => [1] );
-    $found = check( 'many mistakes', 2, { %wrong, Proxy => 'socks5://me:hunter2@h' } );
+    $found = $check->with( 'many mistakes', 2, { %wrong, Proxy => 'socks5://me:hunter2@h' } );
     $found->told( problem => 'options', $_, qr/correct it/ )
         for qr/'Regoin': did you mean Region\?/, qr/'Prefx': did you mean Prefix\?/, qr/option Retries: 'many'/,
         qr/option ReadTimeout: '0'/, qr/option Deadline: '-1'/, qr/option Colour is not a plain value/,
@@ -55,20 +43,20 @@ subtest 'options' => sub {
 };
 
 subtest 'no such bucket' => sub {
-    check( 'RT has stored nothing', 1, { Bucket => 'fiels' } )
+    $check->with( 'RT has stored nothing', 1, { Bucket => 'fiels' } )
         ->told( warning => 'bucket', qr/NoSuchBucket.*; RT makes it when/, qr/see that Bucket is spelt right/ );
-    check( 'it may not be made', 2, { Bucket => 'fiels', CreateBucket => 0 } )
+    $check->with( 'it may not be made', 2, { Bucket => 'fiels', CreateBucket => 0 } )
         ->told( problem => 'bucket', qr/NoSuchBucket/, qr/or make the bucket \(.*CreateBucket/ );
 };
 
 subtest 'keys that are wrong' => sub {
-    my $found = check( 'another secret', 2, { SecretAccessKey => 'hunter2hunter2' } );
+    my $found = $check->with( 'another secret', 2, { SecretAccessKey => 'hunter2hunter2' } );
     $found->told( problem => 'bucket', qr/SignatureDoesNotMatch/, qr/correct AccessKeyId and SecretAccessKey/ );
     $found->told( unknown => 'rights', qr/were not looked at/ );
 };
 
 subtest 'TLS' => sub {
-    my $found = check( 'an expired certificate', 2, { Host => $s3->https_expired } );
+    my $found = $check->with( 'an expired certificate', 2, { Host => $s3->https_expired } );
     $found->told( problem => 'certificate', qr/has expired on 20\d\d/, qr/renew it/ );
     $found->told( problem => 'bucket', qr/\(certificate has expired\)/ );
 
@@ -87,7 +75,7 @@ subtest 'TLS' => sub {
 };
 
 subtest 'nobody there' => sub {
-    my $found = check( 'no server', 2, { Host => 'https://127.0.0.1:1' } );
+    my $found = $check->with( 'no server', 2, { Host => 'https://127.0.0.1:1' } );
     $found->told( problem => 'connection', qr/\Aport 1 of 127\.0\.0\.1: .*refused/i, qr/that the server runs/ );
     $found->told( problem => 'bucket',     qr/Connection refused/,                   qr/that the server runs/ );
     my ( $exit, $out, $err ) = $rt->run_tool( 'check', '--quiet' );
@@ -104,7 +92,7 @@ subtest 'nobody there' => sub {
 
 subtest 'a proxy' => sub {
     my $proxy = Rts3::Test::Proxy->start;
-    my $found = check( 'one that works', 0, { Proxy => 'http://me:hunter2@' . $proxy->address } );
+    my $found = $check->with( 'one that works', 0, { Proxy => 'http://me:hunter2@' . $proxy->address } );
     $found->told( ok => 'proxy', qr/\A\Q${\ $proxy->address }\E\z/ );
     $found->told( ok => $_,      qr/./ ) for qw(tls certificate clock bucket public delete);
     my %asked = map { $_ => 1 } $proxy->asked;
@@ -116,120 +104,6 @@ subtest 'a proxy' => sub {
     $group->look('Network')->told( problem => 'tls', qr/the proxy says: 407 Proxy Authentication Required/ );
     $group = Rts3::Test::ToolCheck::Group->new( given => { Host => $s3->https, Proxy => 'http://127.0.0.1:1' } );
     $group->look('Network')->told( problem => 'connection', qr/\Aport 1 of 127\.0\.0\.1: /, qr/Proxy/ );
-};
-
-subtest 'http, clock, region, rights' => sub {
-    $s3->faults(
-        { do => { clock_s => -4000, region => { name => 'eu-central-1' } } },
-        { operation => 'ListObjectsV2', do => { answer => { status => 403, code => 'AccessDenied' } } },
-    );
-    my $found = check( 'over http', 2, { Host => $s3->http, CAFile => undef } );
-    $found->told( warning => 'options', qr/begins with http:/, qr/set Host => 'https/ );
-    $found->told(
-        problem => 'clock',
-        qr/(?:39\d\d|40\d\d) s ahead of the server's: it refuses/, qr/set it, and let NTP/
-    );
-    $found->told(
-        warning => 'region',
-        qr/is in the region 'eu-central-1', not 'us-east-1'/, qr/set Region => 'eu-c/
-    );
-    is( scalar( grep { $_->{check} eq 'region' } @{ $found->{lines} } ), 1, '... which is all that is said of it' );
-    $found->told( warning => 'list', qr/AccessDenied/, qr/allow s3:ListBucket/ );
-    $found->told( ok => 'put', qr/allowed/ );
-    $s3->faults;
-};
-
-subtest 'rights' => sub {
-    $s3->faults( map { { operation => $_, do => { answer => { status => 403, code => 'AccessDenied' } } } }
-            qw(GetObject HeadObject DeleteObject) );
-    $check->{kept} = undef;
-    my ( $status, $out ) = do { $rt->set_storage(%good); $rt->run_tool( 'check', '--json' ) };
-    is( $status, 2, 'no right to read or delete' );
-    like( $out, qr/"advice":"allow s3:GetObject for the bucket's objects","check":"get","result":"problem"/,
-        '... get' );
-    like( $out, qr/"check":"head","result":"problem"/, '... head' );
-    my @left = $s3->objects('files');
-    like( $out, qr/"advice":"allow s3:DeleteObject, and delete the object \Q$_\E, which/, '... says what is left' )
-        for @left;
-    ok( scalar @left, '... for it could not be deleted' );
-    unlink map { $s3->object_path( 'files', $_ ) } @left;
-
-    $s3->faults( { operation => 'PutObject', do => { answer => { status => 403, code => 'AccessDenied' } } } );
-    my $found = check( 'no right to write', 2, {} );
-    $found->told( problem => 'put', qr/AccessDenied/, qr/allow s3:PutObject/ );
-    $found->told( ok => 'list', qr/allowed/ );
-    $s3->faults( { operation => 'PutObject', do => { ignore_condition => 1 } } );
-    check( 'no conditions', 0, {} )->told( ok => 'condition', qr/is ignored: what is there already is written once/ );
-    $s3->faults;
-};
-
-subtest 'public, and links' => sub {
-    $rt->set_config($on);
-    my $found = check( 'public links, and a private bucket', 2, {} );
-    $found->told(
-        problem => 'links',
-        qr/a public link at localhost can't be fetched: HTTP 403/, qr/DirectLink => 'presigned'/
-    );
-    $found->told( ok => 'public', qr/\Ano\z/ );
-
-    $s3->set_public( files => 1 );
-    $found = check( 'public links', 0, {} );
-    $found->told( ok => 'links',  qr/a public link at localhost gives the file/ );
-    $found->told( ok => 'public', qr/as direct links need it/ );
-    $found = check( q{RT's own site}, 2, { DirectLinkHost => 'http://127.0.0.1:1' } );
-    $found->told( warning => 'links', qr/lead to 127\.0\.0\.1, which is RT's own host name/, qr/DirectLinkHost/ );
-    $found->told( problem => 'links', qr/can't be fetched: /, qr/see that browsers reach 127\.0\.0\.1/ );
-
-    $rt->set_config('');
-    check( 'public for nothing', 2, {} )
-        ->told( problem => 'public', qr/anybody can read the objects/, qr/Block Public Access/ );
-    $s3->set_public( files => 0 );
-    $rt->set_config($on);
-    $s3->faults( { operation => 'GetObject', do => { headers => { 'content-type' => 'text/html' } } } );
-    check( 'something between', 2, { DirectLink => 'presigned' } )
-        ->told( problem => 'links', qr{gives the type text/html in place of text/plain}, qr/between browsers and/ );
-    $s3->faults;
-    $rt->set_config('');
-};
-
-subtest 'the keys of others' => sub {
-    plan skip_all => 'only root becomes another user' if $> != 0 && !$ENV{RTS3_TEST_ALL};
-    make_path( my $aws = $rt->dir . '/home/.aws' );
-    spew( "$aws/credentials", sprintf "[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n",
-        $s3->access_key, $s3->secret_key );
-    my %profile = ( AccessKeyId => undef, SecretAccessKey => undef, CredentialSource => 'profile' );
-    my $found   = check( q{in root's home}, 2, \%profile, '--as', 'nobody' );
-    $found->told( ok      => 'keys',           qr/\A\S+, from profile;/ );
-    $found->told( problem => 'keys of nobody', qr/no credentials|profile/,          qr/give this user keys/ );
-    $found->told( problem => 'keys of nobody', qr/\Q${\ $s3->ca }\E can't be read/, qr/let nobody read it/ );
-    $found->only( problem => 'keys of nobody' );
-
-    # Where all can read everything, it is still another home, and another environment
-    chmod 0755, $rt->dir, $s3->dir, map {s{/[^/]*\z}{}r} $s3->ca;
-    check( q{in root's home, for all to read}, 2, \%profile, '--as', 'nobody' )
-        ->told( problem => 'keys of nobody', qr/profile/, qr/give this user keys/ );
-    local $rt->{env} = { AWS_ACCESS_KEY_ID => $s3->access_key, AWS_SECRET_ACCESS_KEY => $s3->secret_key };
-    $found = check( q{in root's environment}, 2, { %profile, CredentialSource => 'environment' }, '--as', 'nobody' );
-    $found->told( ok => 'keys', qr/\A\S+, from environment;/ );
-    $found->told( problem => 'keys of nobody', qr/AWS_ACCESS_KEY_ID is not set/, qr/give this user keys/ );
-    check( 'in the configuration', 0, {}, '--as', 'nobody' )
-        ->told( ok => 'keys of nobody', qr/\A\S+, from options; they do not expire/ );
-};
-
-subtest 'attachments that are gone' => sub {
-    my $content = 'of an attachment ' x 1000;
-    $rt->set_storage(%good);
-    $rt->create_ticket( attachments => [ { name => 'a.bin', content => $content } ] );
-    my ($row) = grep { length $_->{Content} > 1000 } $rt->attachment_rows;
-    $rt->dbh->do(
-        q{UPDATE Attachments SET Content = ?, ContentEncoding = 'external' WHERE id = ?},
-        undef, my $key = sha256_hex($content),
-        $row->{id}
-    );
-    check( 'its object is not there', 2, {} )
-        ->told( problem => 'attachments', qr/\A1 of 1 .* are not in this bucket: $key/, qr/Bucket and Prefix/ );
-    check( 'nor the bucket', 2, { Bucket => 'fiels' } )
-        ->told( problem => 'bucket', qr/NoSuchBucket/, qr/RT has external files already/ );
 };
 
 done_testing;

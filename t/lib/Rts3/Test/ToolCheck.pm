@@ -20,7 +20,7 @@ Rts3::Test::ToolCheck - runs rt-s3 check and looks at what it says
 
 =head2 new
 
-rt, s3, and secrets: texts that may stand in no output; the server's secret key is always one of them.
+rt, s3, storage (its %ExternalStorage where all is well), and secrets: texts that may stand in no output; the server's secret key is always one of them.
 
 =cut
 
@@ -60,6 +60,18 @@ sub run {
     );
     $self->{lines} = \@lines;
     return $self;
+}
+
+=head2 with $what, $exit, \%options, @arguments
+
+The same, with these options of %ExternalStorage beside those given to C<new> as C<storage>.
+
+=cut
+
+sub with {
+    my ( $self, $what, $exit, $options, @arguments ) = @_;
+    $self->{rt}->set_storage( %{ $self->{storage} }, %{$options} );
+    return $self->run( $what, $exit, @arguments );
 }
 
 =head2 told $result, $check, $text, $advice

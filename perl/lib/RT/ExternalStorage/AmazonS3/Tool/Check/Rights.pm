@@ -182,19 +182,21 @@ sub _Checksum {
     my ($handle) = $check->Handle( Checksum => 'always' );
     my $content  = "With a checksum. $check->{content}";
     my $key      = NATIVE->sha256($content);
-    my ( $head, $error );
-    if ($handle) {
-        $check->Remember($key);
-        ( my $stored, $error ) = $handle->store( $key, $content, content_type => 'text/plain' );
-        ( $head, $error ) = $handle->head($key) if $stored;
-    }
-    $check->Report(
-          $error ? ( unknown => 'checksum', 'the server takes none: leave Checksum as it is. ' . $error->message )
-        : !$head ? ( unknown => 'checksum', 'not looked at' )
-        : $head->{checksum} ? ( ok => 'checksum', 'the server keeps the SHA-256 that it is given' )
-        :                     ( ok => 'checksum', 'the server takes a SHA-256, and does not tell it' )
+    return if !$handle;
+    $check->Remember($key);
+    my ( $stored, $refusal ) = $handle->store( $key, $content, content_type => 'text/plain' );
+    return $check->Report(
+        unknown => 'checksum',
+        'the server takes no SHA-256, so leave the option Checksum as it is: ' . $refusal->message
+    ) if !$stored;
+    my ( $head, $error ) = $handle->head($key);
+    return $check->Report( unknown => 'checksum', $error->message ) if !$head;
+    return $check->Report(
+        ok => 'checksum',
+        $head->{checksum}
+        ? 'the server keeps the SHA-256 that it is given'
+        : 'the server takes a SHA-256, and does not tell it'
     );
-    return;
 }
 
 sub _Attachments {
