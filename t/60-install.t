@@ -71,7 +71,11 @@ subtest 'make, make install with DESTDIR, make uninstall' => sub {
     is_deeply( [ files($lib) ], \@lib_files, 'the modules, the library and the list of them' );
     my @manuals = files("$stage$rt5/local/man");
     ok( ( grep {/^man3\/RT::ExternalStorage::AmazonS3\./} @manuals ), 'and the manual' ) or diag "@manuals";
-    is( @lib_files + @manuals, files($stage), 'nothing else' );
+    my $tool = read_file("$stage$rt5/sbin/rt-s3");
+    like( $tool, qr/\A#!\Q$^X\E\n/, "rt-s3 beside RT's scripts, for the perl that runs RT" );
+    like( $tool, qr{\@libs = qw\(\Q$rt5\E/local/lib \Q$rt5\E/lib\);}, '... with RT in it' );
+    ok( -x "$stage$rt5/sbin/rt-s3", '... and to be run' );
+    is( @lib_files + @manuals + 1, files($stage), 'nothing else' );
     is_deeply( [ unreadable($stage) ], [], "all of it readable for the web server's user, with umask 077 too" );
 
     run_make( $copy, "uninstall DESTDIR=$stage" );
@@ -95,7 +99,7 @@ subtest 'installed for real, beside what a site has there' => sub {
             grep { length && -e } split /\n/,
             read_file("$rt5/local/lib/auto/RT/ExternalStorage/AmazonS3/.packlist")
         ),
-        @modules + 1 + files("$rt5/local/man"),
+        @modules + 2 + files("$rt5/local/man"),
         'the list names each file'
     );
 
@@ -288,7 +292,7 @@ sub project_copy {
     chmod 0755, $copy;
     my @sources = map {"perl/lib/$_"} @modules;
     my @tests   = map {s{^\Q$project\E/}{}r} glob "$project/t/0*.t";
-    for my $file ( qw(Makefile.PL Cargo.toml Cargo.lock Changes script/uninstall), @sources, @tests ) {
+    for my $file ( qw(Makefile.PL Cargo.toml Cargo.lock Changes script/uninstall perl/bin/rt-s3), @sources, @tests ) {
         make_path( dirname("$copy/$file") );
         File::Copy::cp( "$project/$file", "$copy/$file" ) or die "$file: $!";
     }
@@ -359,7 +363,7 @@ sub unreadable {
     my $wanted = sub {
         return if $_ eq $directory;
         my $mode = sprintf '%03o', ( stat $_ )[2] % 512;
-        push @found, "$_ $mode" if $mode != ( -d _ ? 755 : /\.packlist$/ ? 644 : 444 );
+        push @found, "$_ $mode" if $mode != ( -d _ ? 755 : m{/sbin/} ? 555 : /\.packlist$/ ? 644 : 444 );
     };
     File::Find::find( { no_chdir => 1, wanted => $wanted }, $directory );
     return @found;
