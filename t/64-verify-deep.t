@@ -116,6 +116,25 @@ subtest 'every object' => sub {
     restore();
 };
 
+subtest 'many references to one file' => sub {
+    my $dbh = $rt->dbh;
+    $dbh->do(
+        'INSERT INTO Attachments (TransactionId, Parent, Filename, ContentEncoding, Content, Headers) '
+            . "VALUES (1, 0, 'again', 'external', ?, '')",
+        {}, $digests[7]
+    ) for 1 .. 24;
+    unlink $s3->object_path( $bucket, $digests[7] );
+    my ( undef, $out ) = $rt->run_tool( 'verify', '--json' );
+    my ($record) = map { $json->decode($_) } split /\n/, $out;
+    is( $record->{digest},                 $digests[7], 'it is told once' );
+    is( $record->{reference_count},        25,          '... how many there are' );
+    is( scalar @{ $record->{references} }, 20,          '... and some of them' );
+    my ( undef, undef, $text ) = $rt->run_tool('verify');
+    like( $text, qr/\Amissing: $digests[7]\n(?:    \S.*\n){20}    and 5 more\n\z/, 'as text' );
+    $dbh->do(q{DELETE FROM Attachments WHERE Filename = 'again'});
+    restore();
+};
+
 subtest 'several at a time' => sub {
     $s3->faults( { operation => 'GetObject', do => { delay_ms => 500 } } );
     my ( $status, undef, $last ) = deep();
@@ -268,6 +287,15 @@ subtest 'trouble in the middle' => sub {
         ok( length $last->{error}, '... and why' ) and note $last->{error};
         is_deeply( [ grep { $_ ne 'unreadable' } keys %{$found} ], [], '... and nothing false' );
     }
+
+    $s3->faults( { operation => 'GetObject', do => { delay_ms => 300 } } );
+    my ( $pid, $out ) = start();
+    wait_for_gets(8);
+    my ($worker) = split / /, slurp("/proc/$pid/task/$pid/children");
+    kill KILL => $worker;
+    ok( Rts3::Test::Process::wait_for( $pid, 30 ), 'a process that is killed' );
+    is( $? >> 8, 2, '... exit status' );
+    like( slurp($out), qr/\A\{"error":"a process that reads objects has ended before its time; /, '... and why' );
 
     $s3->faults(
         {

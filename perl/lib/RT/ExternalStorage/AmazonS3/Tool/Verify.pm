@@ -33,7 +33,8 @@ sub Run {
     my $error = $@;
     delete $self->{comparison}{workers};
     my $is_kept = $self->{state} && eval { $self->{state}->Save };
-    $tool->Stop( ( ref $error ? $error->{text} : $error ) . $self->_WhereItStands($is_kept) );
+    my $text    = ref $error ? $error->{text} : $error =~ s/\s+\z//r;
+    $tool->Stop( $text . $self->_WhereItStands($is_kept) );
     return;
 }
 
