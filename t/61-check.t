@@ -258,6 +258,18 @@ subtest 'what hangs is ended' => sub {
     cmp_ok( time - $start, '<', 10, '... is not waited for' );
     is_deeply( scalar $child->Answer( 9, sub { [ "\x{263a}", { a => undef } ] } ),
         [ "\x{263a}", { a => undef } ], 'data' );
+    my $file = $rt->dir . '/child';
+    local $SIG{ALRM} = sub { die "enough\n" };
+    Time::HiRes::alarm(1);
+    ok(
+        !eval {
+            $child->Answer( 20, sub { spew( $file, $$ ); sleep 20 } );
+            1;
+        },
+        'a signal that ends it'
+    );
+    is( $@, "enough\n", '... does' );
+    ok( !kill( 0, slurp($file) ), '... and leaves no child' );
     is( ( $child->Answer( 9, sub { die "no\n" } ) )[1],      'no',                         'an error' );
     is( ( $child->Answer( 9, sub { kill KILL => $$ } ) )[1], 'it ended without an answer', 'an end' );
 };

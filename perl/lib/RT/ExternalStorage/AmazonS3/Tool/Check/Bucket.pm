@@ -28,7 +28,8 @@ sub Look {
     my $where  = length $prefix ? " below $prefix" : '';
     $check->Report(
         ok => 'bucket',
-        "$bucket is there" . ( $error ? '' : $found ? '' : ", with no object$where yet" )
+        "$bucket is there"
+            . ( $error ? ', but these keys may not list it' : $found ? '' : ", with no object$where yet" )
     );
     _Owner($check);
     _Region($check);

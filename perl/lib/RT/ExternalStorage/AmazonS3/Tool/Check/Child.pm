@@ -27,9 +27,11 @@ sub Answer {
         POSIX::_exit(0);
     }
     close $write or return ( undef, "pipe: $!" );
-    my ( $text, $is_over ) = _Read( $read, $seconds );
+    my ( $text, $is_over ) = eval { _Read( $read, $seconds ) };
+    my $error = $@;    # a signal's, perhaps
     kill KILL => $pid;
     waitpid $pid, 0;
+    die $error                                      if ref $error || length $error;
     return ( undef, "no answer within $seconds s" ) if !$is_over;
     my $answer = eval { JSON->new->allow_nonref->decode($text) };
     return ( undef, 'it ended without an answer' )   if !$answer;

@@ -110,13 +110,12 @@ sub _Become {
     return;
 }
 
+# As initgroups finds them, which Perl has not
 sub _Groups {
     my ($name) = @_;
-    my @groups;
-    while ( my @group = getgrent ) {
-        push @groups, $group[2] if grep { $_ eq $name } split / /, $group[3];
-    }
-    endgrent;
+    open my $id, '-|', 'id', '-G', $name or die "id: $!\n";
+    my @groups = map { split ' ' } readline $id;
+    close $id or die "can't find the groups of $name\n";
     return @groups;
 }
 

@@ -4,7 +4,6 @@ use strict;
 use warnings;
 
 use IO::Socket::IP ();
-use POSIX          ();
 use Socket         qw(SOCK_STREAM getaddrinfo getnameinfo NI_NUMERICHOST NIx_NOSERV);
 
 use RT::ExternalStorage::AmazonS3::Tool::Check::Child;
@@ -93,7 +92,6 @@ sub _Connect {
         if ($socket) { push @answered, $address; close $socket or next }
         else         { push @silent, "$address ($error)" }
     }
-    my $where = @addresses > 1 ? ' of ' . @addresses : '';
     if ( !@answered ) {
         $check->Report(
             problem => 'connection',
