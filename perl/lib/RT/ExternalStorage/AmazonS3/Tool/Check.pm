@@ -257,8 +257,8 @@ at, or does not apply, which is no fault.
     ok       name: s3.example.com is 192.0.2.7, 2001:db8::7
     warning  certificate: of s3.example.com, by Example CA, ends in 9 days, on 2027-01-12
              -> renew it on the server
-    problem  list: ListObjectsV2 bucket files at s3.example.com: AccessDenied ...
-             -> allow s3:ListBucket for the bucket
+    problem  put: PUT 9f86d0... in bucket files at s3.example.com: AccessDenied ...
+             -> allow s3:PutObject for the bucket's objects
 
 It stores two small objects with a random content, and removes them before it ends, also when it is interrupted. Where
 the bucket keeps versions, a version and a delete marker of each stay. It never makes a bucket, never changes the
