@@ -22,6 +22,7 @@ sub Look {
     my ( $found, $error ) =
         CHILD->Answer( SECONDS, sub { return _Shake( $check, %to ) } );
     if ( !$found ) {
+        $error = 'no answer to the handshake within ' . STEP . ' s' if $error =~ /wants a (?:read|write) first/;
         my $advice =
             $error =~ /wrong version number|http request/i
             ? q{if it is a server without TLS: Host => 'http://...'}
