@@ -12,6 +12,9 @@ use constant {
 # the database puts RT's own metadata back, so this is done at each Init.
 my $Registered;
 
+# While it is only tried whether RT can do it, no translation is needed, which would load RT's lexicon
+my $Trying;
+
 sub Hide {
     my ($class) = @_;
     my $meta    = RT->Config->Meta('ExternalStorage') or return;
@@ -19,7 +22,9 @@ sub Hide {
     return if $others && $Registered && $others == $Registered;
     $Registered = $others ? sub { return _Obfuscate( $_[0], $others->(@_), $_[2] ) } : \&_Obfuscate;
     $meta->{Obfuscate} = $Registered;
+    $Trying = 1;
     _MendGetObfuscated() if !eval { RT->Config->GetObfuscated('ExternalStorage'); 1 };
+    $Trying = 0;
     return;
 }
 
@@ -53,7 +58,7 @@ sub WithoutArguments {
 sub _Obfuscate {
     my ( $config, $value, $user ) = @_;
     return $value if ref $value ne 'HASH';
-    my $hidden = $user && eval { $user->loc(HIDDEN) } || HIDDEN;
+    my $hidden = !$Trying && $user && eval { $user->loc(HIDDEN) } || HIDDEN;
     my %shown  = %$value;
     my @given  = @shown{qw(SecretAccessKey SessionToken)};
     @given = grep { defined && !ref && length >= SHORTEST } @given;
