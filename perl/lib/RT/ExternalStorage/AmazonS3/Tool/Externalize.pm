@@ -229,13 +229,14 @@ sub _Commit {
             $self->_Fail( $row->{id}, $row->{problem} );
             next;
         }
-        if ( !$row->{changed} ) {
-            $self->{moved}++;
-            $self->{bytes} += $row->{bytes};
-            $self->{tool}->Output->Line("Stored $self->{class} $row->{id} as $row->{key}")
-                if $self->{wanted}{verbose};
-        }
+
+        # The next run reads it anew
+        next if $row->{changed};
         $self->{mark}->Done( $row->{id} );
+        next if $row->{gone};
+        $self->{moved}++;
+        $self->{bytes} += $row->{bytes};
+        $self->{tool}->Output->Line("Stored $self->{class} $row->{id} as $row->{key}") if $self->{wanted}{verbose};
     }
     $self->{progress}->Show( $self->{moved}, $self->{bytes} );
     $self->{mark}->SaveSometimes( $self->{class} ) if $self->_CountsForMark;

@@ -36,8 +36,8 @@ sub IsDue {
     return $rows >= MOST_ROWS || $self->{bytes} >= MOST_BYTES || time - $self->{since} >= MOST_SECONDS;
 }
 
-# Points the rows to their objects. Returns them: "changed" if it was not what it was read as, and stays as it is;
-# "problem" if it could not be done.
+# Points the rows to their objects. Returns them: "changed" if it was not what it was read as, and stays as it is, "gone"
+# if there is none; "problem" if it could not be done.
 sub Commit {
     my ($self) = @_;
     my @rows = @{ $self->{waiting} } or return;
@@ -68,7 +68,7 @@ sub _Point {
     my ( $table, $column ) = ( $rows->Table, $rows->Column );
     my $now = $rows->Look( $row->{id}, 'ContentEncoding, ContentType' . ( $row->{existed} ? ", $column" : '' ), 1 );
     if ( !$now || !_IsSame( $row, $now ) ) {
-        $row->{changed} = 1;
+        $row->{ $now ? 'changed' : 'gone' } = 1;
         return;
     }
     my $changed = $dbh->prepare_cached("UPDATE $table SET $column = ?, ContentEncoding = 'external' WHERE id = ?")
