@@ -1,5 +1,6 @@
 //! Which keys sign: those of the options, or where to look for some.
 
+use super::mask::Mask;
 use super::options::Options;
 use super::secret::Secret;
 use crate::error::{quoted, Code, Error, Result};
@@ -41,6 +42,12 @@ impl Keys {
             secret_access_key: Secret::new(secret),
             session_token: token.map(Secret::new),
         })
+    }
+
+    /// Masks what is secret of them.
+    pub(crate) fn mask(&self) -> Mask {
+        let token = self.session_token.as_ref().map_or("", |token| token.reveal());
+        Mask::default().and(self.secret_access_key.reveal()).and(token)
     }
 }
 

@@ -74,6 +74,11 @@ impl Mask {
         more
     }
 
+    /// This mask, and another one.
+    pub(crate) fn with(&self, other: &Mask) -> Self {
+        other.0.iter().fold(self.clone(), |mask, secret| mask.and(secret))
+    }
+
     /// `text` without the secrets, in whatever case of letters, without Authorization headers and
     /// signatures.
     pub(crate) fn apply(&self, text: &str) -> String {

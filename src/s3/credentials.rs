@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::outcome::{Failure, Retry};
 use super::retry::Budget;
-use crate::config::{Config, Credentials as Wanted, Keys, Source};
+use crate::config::{Config, Credentials as Wanted, Keys, Mask, Source};
 use crate::error::{seconds, Code};
 use crate::log::{Level, Log};
 use crate::process::Page;
@@ -48,6 +48,8 @@ pub struct Found {
     pub expires: Option<SystemTime>,
     /// Where they come from.
     pub source: Source,
+    /// Masks the keys that these have replaced: a server may still repeat them.
+    pub(super) earlier: Mask,
     replace: Option<SystemTime>,
     since: Instant,
 }
@@ -62,6 +64,7 @@ impl Found {
             keys: held.keys,
             expires: held.expires,
             source,
+            earlier: Mask::default(),
             replace,
             since: Instant::now(),
         }
@@ -101,6 +104,8 @@ pub struct Credentials {
 #[derive(Default)]
 struct State {
     found: Option<Arc<Found>>,
+    /// Those found last, whether or not they are used on.
+    last: Option<Arc<Found>>,
     /// Where keys came from last, as the log was told.
     told: Option<Source>,
     /// Why the last search failed.
@@ -225,9 +230,14 @@ impl Credentials {
     fn keep(&self, found: Found) -> Arc<Found> {
         self.page.no_keys_until.store(0, Relaxed);
         self.page.no_keys_for.store(0, Relaxed);
-        let found = Arc::new(found);
         let mut state = self.state();
+        let earlier = state
+            .last
+            .take()
+            .map_or_else(Mask::default, |last| last.keys.mask());
+        let found = Arc::new(Found { earlier, ..found });
         state.found = Some(Arc::clone(&found));
+        state.last = Some(Arc::clone(&found));
         let told = state.told.replace(found.source);
         if let (None, Some(warning)) = (told, self.config.http_warning()) {
             self.log.tell(Level::Warning, warning);

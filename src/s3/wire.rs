@@ -245,10 +245,8 @@ impl Exchange {
 
     /// What must not be shown of an answer: secrets, and the signature, should the server repeat them.
     fn mask(&self) -> Mask {
-        let keys = &self.found.keys;
-        let token = keys.session_token.as_ref().map_or("", |token| token.reveal());
         let mask = self.config.mask.and(&self.answered().signature);
-        mask.and(keys.secret_access_key.reveal()).and(token)
+        mask.with(&self.found.keys.mask()).with(&self.found.earlier)
     }
 
     /// rusoto writes every path as `/bucket/key`, not encoded.

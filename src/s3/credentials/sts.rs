@@ -92,10 +92,7 @@ impl Sts {
         let authorization = authorization(keys, scope, signable);
         headers.retain(|(name, _)| *name != "host");
         headers.push(("authorization", &authorization));
-        let mut mask = search.config.mask.and(keys.secret_access_key.reveal());
-        if let Some(token) = &keys.session_token {
-            mask = mask.and(token.reveal());
-        }
+        let mask = search.config.mask.with(&keys.mask());
         let answer = self.http.send("POST", &self.address, &headers, body).await;
         read(answer, "AssumeRole", &mask)
     }

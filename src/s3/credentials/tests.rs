@@ -179,6 +179,12 @@ fn refused_keys_are_replaced_once_in_a_call() {
     assert!(is_replaced(&first, "ExpiredToken"));
     let second = bench.get().unwrap();
     assert_eq!(second.keys.access_key_id, "KEY2");
+    assert_eq!(
+        second.earlier.apply("secret"),
+        "***",
+        "the first ones are masked on"
+    );
+    assert_eq!(first.earlier.apply("secret"), "secret");
     assert!(!is_replaced(&second, "ExpiredToken"), "no loop");
     assert!(
         is_replaced(&first, "ExpiredToken"),
