@@ -359,7 +359,8 @@ Restart the web server, and let RT move what is large, now and then regularly fr
 
     /opt/rt5/sbin/rt-externalize-attachments
 
-It first asks whether the bucket can be written to, and says what is wrong if not.
+It first asks whether the bucket can be written to, and says what is wrong if not. C<rt-s3 externalize>, which is
+installed beside it, does the same many at a time; the two can be used in turn.
 
 =back
 
@@ -612,7 +613,12 @@ answer, how often it was tried, and the server's id for the request.
 
 =item Nothing works
 
-Compare each option with what the server has, the bucket's name above all. After a change, restart the web server.
+C<rt-s3 check> looks at options, keys, network, bucket, rights and links, and says what to do about each problem; with
+C<--as www-data> as the web server's user. After a change, restart the web server.
+
+=item Something is missing
+
+C<rt-s3 verify> compares what the database refers to with what is in the bucket, and names what is missing or damaged.
 
 =item C<cannot load the rts3 library>
 
@@ -702,7 +708,7 @@ The options' values.
 
 =head1 SEE ALSO
 
-L<RT::ExternalStorage>, L<RT::ExternalStorage::AmazonS3::Native>
+L<rt-s3>, L<RT::ExternalStorage>, L<RT::ExternalStorage::AmazonS3::Native>
 
 =head1 LICENSE
 
