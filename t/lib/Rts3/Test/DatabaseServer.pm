@@ -76,9 +76,11 @@ sub start {
         sleep 0.1;
     }
     my $dbh = delete $self->{ready} or croak "the server does not get ready: $@" . slurp( $self->dir . '/err' );
-    $dbh->do( $type eq 'Pg'
+    $dbh->do(
+        $type eq 'Pg'
         ? q{CREATE DATABASE rt5 ENCODING 'UTF8' TEMPLATE template0}
-        : 'CREATE DATABASE rt5 CHARACTER SET utf8' );
+        : 'CREATE DATABASE rt5 CHARACTER SET utf8'
+    );
     $self->_set_up;
     return $self;
 }

@@ -20,9 +20,9 @@ sub Hide {
     my $meta    = RT->Config->Meta('ExternalStorage') or return;
     my $others  = $meta->{Obfuscate};
     return if $others && $Registered && $others == $Registered;
-    $Registered = $others ? sub { return _Obfuscate( $_[0], $others->(@_), $_[2] ) } : \&_Obfuscate;
+    $Registered        = $others ? sub { return _Obfuscate( $_[0], $others->(@_), $_[2] ) } : \&_Obfuscate;
     $meta->{Obfuscate} = $Registered;
-    $Trying = 1;
+    $Trying            = 1;
     _MendGetObfuscated() if !eval { RT->Config->GetObfuscated('ExternalStorage'); 1 };
     $Trying = 0;
     return;

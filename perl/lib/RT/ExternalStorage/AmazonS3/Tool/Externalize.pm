@@ -131,7 +131,7 @@ sub _Move {
     $self->{progress} = ( BELOW . '::Progress' )->new( output => $self->{tool}->Output, total => $rows->Count );
     $self->{commit}->Begin($rows);
 
-    while ( !$self->_Stops and my $id = $rows->NextId ) {
+    while ( my $id = $self->_Stops ? undef : $rows->NextId ) {
         $mark->Begin($id);
         my $row = $rows->Read($id);
         if ( !$row->{content} ) {

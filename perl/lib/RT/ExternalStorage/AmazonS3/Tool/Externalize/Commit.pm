@@ -55,7 +55,7 @@ sub Commit {
         )
     {
         my $why = $@;
-        eval { $dbh->rollback };
+        eval { $dbh->rollback; 1 } or $why .= '; ' . $@;
         $self->{tool}->Stop("the database can't be changed: $why");
     }
     $self->_LookAgain( $dbh, $_ ) for grep { $_->{kept} } @rows;

@@ -3,6 +3,7 @@ package RT::ExternalStorage::AmazonS3::Tool::Externalize::Progress;
 use strict;
 use warnings;
 
+use POSIX       ();
 use Time::HiRes qw(time);
 
 # Seconds between two lines where nobody watches
@@ -11,7 +12,7 @@ use constant PAUSE => 60;
 sub new {
     my ( $class, %args ) = @_;
     my $self = bless { %args, start => time, shown => time, done => 0, bytes => 0 }, $class;
-    if ( $args{output}->IsText && -t STDERR && $args{total} && eval { require Term::ProgressBar; 1 } ) {
+    if ( $args{output}->IsText && POSIX::isatty(2) && $args{total} && eval { require Term::ProgressBar; 1 } ) {
         $self->{bar} = Term::ProgressBar->new(
             { count => $args{total}, ETA => 'linear', fh => \*STDERR, remove => 1, name => 'moved' } );
         $self->{bar}->max_update_rate(1);
