@@ -236,6 +236,18 @@ isnt( $exit, 0, 'server down: a tool ends' );
 like( $out . $err, qr/^GET \w{64} in bucket att [^\n]*\[network/m, '... with the reason' );
 $s3->restart;
 
+# ---- rt-s3
+
+$rt->call(q{Rts3::Test::RT::Inside::create_ticket( attachments => [ { name => 'new.bin', content => "\0new" } ] )});
+( $exit, $out, $err ) = $rt->run_tool('externalize');
+is( $exit . $err, '0', 'rt-s3 externalize' );
+like( $out, qr/^[1-9]\d* moved .* 0 failed$/m, '... moves what is new' );
+( $exit, $out, $err ) = $rt->run_tool(qw(verify --deep --quiet));
+is( "$exit$out$err", '0', '... rt-s3 verify finds nothing' );
+( $exit, $out ) = $rt->run_tool('check');
+my @problems = $out =~ /^problem\s+(\S+)/mg;
+is_deeply( \@problems, ['public:'], '... rt-s3 check that this bucket is public, and no other problem' );
+
 is_deeply(
     [ sort keys %{ { map { ( $_->{path} => 1 ) } $rt->loaded_modules } } ],
     [ $rt->expected_module ],

@@ -142,6 +142,7 @@ sub _Move {
         if ( $wanted->{dry_run} ) {
             $mark->Done($id);
             $self->{moved}++;
+            $self->{bytes} += length ${ $row->{content} };
             next;
         }
         $self->_Store($row);
