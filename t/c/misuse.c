@@ -284,6 +284,53 @@ static void close_twice(void)
     ok(good == ROUNDS, "a handle that two threads close at once is closed by one of them");
 }
 
+/* ---- many at once, listings, inspections */
+
+static void bulk(rts3_handle *handle)
+{
+    rts3_bulk *bulk = NULL, *closed = NULL, *stranger = (rts3_bulk *)&failed;
+    rts3_error *error = NULL, *failure = NULL;
+    int32_t accepted = 7, found = 7, existed = 7, more = 7;
+    uint64_t number = 7, outstanding = 7;
+    char key[65], *text = NULL;
+    fails(rts3_bulk_open(NULL, 0, 0, &bulk, &error), &error, RTS3_ARGUMENT, "handle is NULL", "rts3_bulk_open without a handle");
+    fails(rts3_bulk_open(handle, 0, 0, NULL, &error), &error, RTS3_ARGUMENT, "bulk is NULL", "... without an output");
+    fails(rts3_bulk_open(handle, 1025, 0, &bulk, &error), &error, RTS3_ARGUMENT, "concurrency is above 1024", "... with too many threads");
+    succeeds(rts3_bulk_open(handle, 1, 1, &bulk, &error), &error, "rts3_bulk_open");
+    succeeds(rts3_bulk_open(handle, 1, 1, &closed, &error), &error, "rts3_bulk_open, once more");
+    succeeds(rts3_bulk_close(closed, &error), &error, "rts3_bulk_close");
+    rts3_bulk *wrong[] = {NULL, stranger, closed};
+    const char *why[] = {"bulk is NULL", "bulk is none", "bulk is closed"};
+    for (int i = 0; i < 3; i++) {
+        fails(rts3_bulk_submit(wrong[i], 0, NULL, NULL, 0, NULL, &accepted, &error), &error, RTS3_ARGUMENT, why[i], "rts3_bulk_submit");
+        fails(rts3_bulk_wait(wrong[i], 0, &found, &number, key, &existed, &failure, &outstanding, &error), &error, RTS3_ARGUMENT, why[i], "rts3_bulk_wait");
+        fails(rts3_bulk_close(wrong[i], &error), &error, RTS3_ARGUMENT, why[i], "rts3_bulk_close");
+    }
+    fails(rts3_bulk_submit(bulk, 0, "nonsense", NULL, 0, NULL, &accepted, &error), &error, RTS3_ARGUMENT, "'nonsense'", "rts3_bulk_submit: a bad key");
+    fails(rts3_bulk_submit(bulk, 0, NULL, NULL, 5, NULL, &accepted, &error), &error, RTS3_ARGUMENT, "content is NULL", "... no content");
+    fails(rts3_bulk_submit(bulk, 0, NULL, NULL, 0, "\xff", &accepted, &error), &error, RTS3_ARGUMENT, "content_type is not UTF-8", "... a bad type");
+    fails(rts3_bulk_submit(bulk, 0, NULL, NULL, 0, NULL, NULL, &error), &error, RTS3_ARGUMENT, "accepted is NULL", "... no output");
+    fails(rts3_bulk_wait(bulk, 0, NULL, &number, key, &existed, &failure, &outstanding, &error), &error, RTS3_ARGUMENT, "found is NULL", "rts3_bulk_wait: no output");
+    fails(rts3_bulk_wait(bulk, 0, &found, NULL, key, &existed, &failure, &outstanding, &error), &error, RTS3_ARGUMENT, "id is NULL", "... no id");
+    fails(rts3_bulk_wait(bulk, 0, &found, &number, NULL, &existed, &failure, &outstanding, &error), &error, RTS3_ARGUMENT, "key is NULL", "... no key");
+    fails(rts3_bulk_wait(bulk, 0, &found, &number, key, NULL, &failure, &outstanding, &error), &error, RTS3_ARGUMENT, "existed is NULL", "... no existed");
+    fails(rts3_bulk_wait(bulk, 0, &found, &number, key, &existed, NULL, &outstanding, &error), &error, RTS3_ARGUMENT, "failure is NULL", "... no failure");
+    fails(rts3_bulk_wait(bulk, 0, &found, &number, key, &existed, &failure, NULL, &error), &error, RTS3_ARGUMENT, "outstanding is NULL", "... no outstanding");
+    succeeds(rts3_bulk_wait(bulk, UINT64_MAX, &found, &number, key, &existed, &failure, &outstanding, &error), &error, "rts3_bulk_wait with nothing to wait for");
+    ok(!found && !outstanding, "... ends at once");
+    ok(rts3_bulk_submit(bulk, 0, NULL, NULL, 5, NULL, NULL, NULL) == RTS3_ARGUMENT && rts3_bulk_close(NULL, NULL) == RTS3_ARGUMENT,
+       "without an error, too");
+    succeeds(rts3_bulk_close(bulk, &error), &error, "rts3_bulk_close");
+
+    fails(rts3_list(handle, NULL, 0, NULL, &more, &error), &error, RTS3_ARGUMENT, "objects is NULL", "rts3_list without an output");
+    fails(rts3_list(handle, NULL, 0, &text, NULL, &error), &error, RTS3_ARGUMENT, "more is NULL", "... without the other one");
+    fails(rts3_list(handle, "\xff", 0, &text, &more, &error), &error, RTS3_ARGUMENT, "after is not UTF-8", "... after a bad name");
+    fails(rts3_inspect(handle, NULL, 0, &text, &error), &error, RTS3_ARGUMENT, "document is NULL", "rts3_inspect of nothing");
+    fails(rts3_inspect(handle, "nonsense", 0, &text, &error), &error, RTS3_ARGUMENT, "there is no document 'nonsense'", "... of what is not there");
+    fails(rts3_inspect(handle, "learned", 0, NULL, &error), &error, RTS3_ARGUMENT, "text is NULL", "... without an output");
+    ok(accepted == 7 && more == 7 && !text && !failure, "outputs are left as they were");
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 6)
@@ -302,6 +349,7 @@ int main(int argc, char **argv)
     for (int moment = 1000; moment <= 256000; moment *= 4)
         close_under_a_call(moment);
     close_twice();
+    bulk(handle);
     rts3_close(handle, NULL);
     printf("1..%d\n", tests);
     return failed ? 1 : 0;
