@@ -4,12 +4,16 @@ use strict;
 use warnings;
 
 use Getopt::Long ();
+use Scalar::Util ();
 
 use RT::ExternalStorage::AmazonS3::Tool::Output;
 
 use constant { WELL => 0, SOMETHING => 1, NOT_DONE => 2, WRONG_USE => 64 };
 
-use constant BACKEND => 'RT::ExternalStorage::AmazonS3';
+use constant {
+    BACKEND => 'RT::ExternalStorage::AmazonS3',
+    STOPPED => 'RT::ExternalStorage::AmazonS3::Tool::Stopped'
+};
 
 my %COMMAND = (
     check       => 'RT::ExternalStorage::AmazonS3::Tool::Check',
@@ -49,7 +53,7 @@ sub Run {
     my $status = eval { $command->new( tool => $self )->Run };
     return $status if defined $status;
     my $error = $@;
-    die $error if !ref $error || !$error->isa('RT::ExternalStorage::AmazonS3::Tool::Stopped');
+    die $error                                if !IsStopped($error);
     return $self->_WrongUse( $error->{text} ) if $error->{wrong_use};
     $self->{output}->Problem("rt-s3 $name: $error->{text}");
     $self->{output}->Record( error => $error->{text} );
@@ -79,7 +83,13 @@ sub _Stop {
     my (%why) = @_;
     $why{text} =~ s/\s*\R\s*/ /g;
     $why{text} =~ s/\s+\z//;
-    die bless \%why, 'RT::ExternalStorage::AmazonS3::Tool::Stopped';
+    die bless \%why, STOPPED;
+}
+
+# Whether that is why a command ended
+sub IsStopped {
+    my ($error) = @_;
+    return Scalar::Util::blessed($error) && $error->isa(STOPPED);
 }
 
 # RT with its configuration and its database
@@ -90,7 +100,8 @@ sub LoadRT {
     eval { require RT; 1 }
         or $self->Stop("RT can't be loaded (its lib directory is sought in @{ $self->{libs} }): $@");
     eval { RT->LoadConfig; 1 } or $self->Stop("RT's configuration can't be loaded: $@");
-    eval { RT->Init;       1 } or $self->Stop("RT can't start: $@");
+    RT->Config->Set( LexiconLanguages => 'en' );    # the catalogues of all languages take 70 MB
+    eval { RT->Init; 1 } or $self->Stop("RT can't start: $@");
     $self->{rt} = 1;
     return;
 }
@@ -179,6 +190,10 @@ What was given as an option.
 =item Stop TEXT, Refuse TEXT
 
 End the command: it can't be carried out, or was called wrongly. They do not return.
+
+=item IsStopped ERROR
+
+As a function: whether an exception is one of theirs.
 
 =item LoadRT, Backend, Native
 

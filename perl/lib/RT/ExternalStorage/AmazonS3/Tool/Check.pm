@@ -3,10 +3,9 @@ package RT::ExternalStorage::AmazonS3::Tool::Check;
 use strict;
 use warnings;
 
-use Scalar::Util ();
-
 use RT::ExternalStorage::AmazonS3::Native;
 use RT::ExternalStorage::AmazonS3::Native::Inspection;
+use RT::ExternalStorage::AmazonS3::Tool;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Document;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Keys;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Options;
@@ -61,7 +60,7 @@ sub _Look {
     $self->{backend} = eval { $self->{tool}->Backend };
     if ( !$self->{backend} ) {
         my $error = $@;
-        die $error if !_IsStopped($error);
+        die $error if !RT::ExternalStorage::AmazonS3::Tool::IsStopped($error);
         $self->Report(
             problem => 'configuration',
             $error->{text}, 'mend RT_SiteConfig.pm; see ' . 'CONFIGURATION in "perldoc RT::ExternalStorage::AmazonS3"'
@@ -88,14 +87,9 @@ sub _Group {
     my $goes_on;
     return $goes_on if eval { $goes_on = $code->(); 1 };
     my $error = $@;
-    die $error if _IsStopped($error);
+    die $error if RT::ExternalStorage::AmazonS3::Tool::IsStopped($error);
     $self->Report( problem => lc $name, "rt-s3 itself has failed: $error", 'report this as a mistake of rt-s3' );
     return 1;
-}
-
-sub _IsStopped {
-    my ($error) = @_;
-    return Scalar::Util::blessed($error) && $error->isa('RT::ExternalStorage::AmazonS3::Tool::Stopped');
 }
 
 sub _Open {
