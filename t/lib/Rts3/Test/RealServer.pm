@@ -109,6 +109,10 @@ Ends it.
 
 =cut
 
+=head2 options
+
+Options of %ExternalStorage for it: all but the bucket.
+
 =head2 dir, port, url, access_key, secret_key, region, client
 
 Its directory and address, what it wants to be asked with, and an L<Rts3::Test::S3Client> that does so.
@@ -121,6 +125,17 @@ sub url        { return $_[0]{url} }
 sub access_key { return $_[0]{access_key} }
 sub secret_key { return $_[0]{secret_key} }
 sub region     { return $_[0]{region} }
+
+sub options {
+    my ($self) = @_;
+    return (
+        Type            => 'AmazonS3',
+        Host            => $self->url,
+        Region          => $self->region,
+        AccessKeyId     => $self->access_key,
+        SecretAccessKey => $self->secret_key,
+    );
+}
 
 sub client {
     my $self = shift;

@@ -43,15 +43,8 @@ my @Files = (
 sub links_work {
     my ($server) = @_;
     my $client   = $server->client;
-    my %storage  = (
-        Type            => 'AmazonS3',
-        Bucket          => $Bucket,
-        Host            => $server->url,
-        Region          => $server->region,
-        AccessKeyId     => $server->access_key,
-        SecretAccessKey => $server->secret_key,
-    );
-    my $rt = needs_rt(
+    my %storage  = ( Bucket => $Bucket, $server->options );
+    my $rt       = needs_rt(
         storage => { %storage, DirectLink => 'presigned' },
         config  => "Set(\$ExternalStorageDirectLink, 1);\nSet(\$ExternalStorageCutoffSize, 1000);"
     );

@@ -31,15 +31,8 @@ my $Bucket = 'attachments';
 sub whole_path {
     my ($server) = @_;
     my $client   = $server->client;
-    my %storage  = (
-        Type            => 'AmazonS3',
-        Bucket          => $Bucket,
-        Host            => $server->url,
-        Region          => $server->region,
-        AccessKeyId     => $server->access_key,
-        SecretAccessKey => $server->secret_key,
-    );
-    my $rt = needs_rt(
+    my %storage  = ( Bucket => $Bucket, $server->options );
+    my $rt       = needs_rt(
         storage => \%storage,
         config  => 'Set($ExternalStorageCutoffSize, ' . Rts3::Test::Contents->cutoff . ');'
     );
