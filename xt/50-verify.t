@@ -23,7 +23,6 @@ for my $count ( split /,/, $ENV{RTS3_REFERENCES} || "100000,1000000" ) {
     my @missing = ( 1, $count / 2, $count - 1 );
     my $files   = Rts3::Test::MadeUp->new( count => $count, missing => \@missing );
     my $rt      = needs_rt(
-        config  => 'Set(@LexiconLanguages, qw(en));',    # the catalogues of all languages take 70 MB
         storage => {
             Type            => 'AmazonS3',
             Bucket          => 'made-up',
