@@ -94,13 +94,22 @@ subtest 'a part of it' => sub {
     );
     is_deeply( mark($rt), $mark, '... and the mark is left alone' );
 
+    # More than one query may ask for; those that are there lie far apart
+    my ( $third, $fourth ) = ( grep { $_->{kind} eq 'attachment' } $more->moved )[ 2, 3 ];
+    my $many = join ',', $third->{id}, 1_000_001 .. 1_002_500, $fourth->{id};
+    ( $exit, $out, $err ) = $rt->run_tool( 'externalize', '--class=RT::Attachments', "--ids=$many" );
+    is( $exit, 1, '--ids with 2,502 of them' );
+    like( $out, qr/^2 moved .* 2500 failed$/m, '... moves those that are there' );
+    my @named = $err =~ /^RT::Attachments (\d+): not moved: there is no such row/mg;
+    is_deeply( \@named, [ 1_000_001 .. 1_002_500 ], '... and names those that are not' );
+
     ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --since=2037-01-01));
     like( $out, qr/^0 moved/m, '--since: nothing is that young' );
     ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --age=1));
     like( $out, qr/^0 moved/m, '--age: nothing is that old' );
     is_deeply( mark($rt), $mark, '... and the mark is where it was' );
     ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --class=ObjectCustomFieldValues));
-    is( scalar( grep { $_->{kind} eq 'attachment' } $more->external ), 2, '--class: no other class' );
+    is( scalar( grep { $_->{kind} eq 'attachment' } $more->external ), 4, '--class: no other class' );
     is( scalar( grep { $_->{kind} ne 'attachment' } $more->external ), 3, '... but this one' );
     ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --batchsize=6 --json));
     my @lines = map { JSON::PP::decode_json($_) } split /\n/, $out;

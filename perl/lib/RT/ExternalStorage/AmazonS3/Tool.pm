@@ -15,11 +15,8 @@ use constant {
     STOPPED => 'RT::ExternalStorage::AmazonS3::Tool::Stopped'
 };
 
-my %COMMAND = (
-    check       => 'RT::ExternalStorage::AmazonS3::Tool::Check',
-    externalize => 'RT::ExternalStorage::AmazonS3::Tool::Externalize',
-    verify      => 'RT::ExternalStorage::AmazonS3::Tool::Verify',
-);
+my %COMMAND = map { $_ => 'RT::ExternalStorage::AmazonS3::Tool::' . ucfirst }
+    qw(check externalize internalize migrate policy status verify);
 
 sub new {
     my ( $class, %args ) = @_;

@@ -7,15 +7,17 @@ use Time::HiRes qw(time);
 
 use RT::ExternalStorage::AmazonS3::Lock;
 use RT::ExternalStorage::AmazonS3::Native::Bulk;
+use RT::ExternalStorage::AmazonS3::Records;
 use RT::ExternalStorage::AmazonS3::Tool;
+use RT::ExternalStorage::AmazonS3::Tool::Database;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Commit;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Mark;
-use RT::ExternalStorage::AmazonS3::Tool::Externalize::Progress;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows;
+use RT::ExternalStorage::AmazonS3::Tool::Progress;
+use RT::ExternalStorage::AmazonS3::Tool::Selection;
 
 use constant {
-    BELOW   => 'RT::ExternalStorage::AmazonS3::Tool::Externalize',
-    CLASSES => [qw(RT::Attachments RT::ObjectCustomFieldValues)],
+    BELOW => 'RT::ExternalStorage::AmazonS3::Tool::Externalize',
 
     # In the way of everything else too, so that going on makes no sense
     HOPELESS => { map { $_ => 1 } qw(config credentials network timeout unavailable no-bucket internal) },
@@ -36,7 +38,8 @@ sub new {
 
 sub Run {
     my ($self) = @_;
-    my $tool   = $self->{tool};
+    my $tool = $self->{tool};
+    $self->{database} = RT::ExternalStorage::AmazonS3::Tool::Database->new($tool);
     my $wanted = $self->_Wanted;
     my $number = $tool->Number( concurrency => 32,  1, 1024 );
     my $memory = $tool->Number( memory      => 256, 1, 1_000_000 ) * 1024 * 1024;
@@ -50,7 +53,7 @@ sub Run {
     $self->{memory}  = $memory;
     $self->{backend} = $backend;
     $self->{mark}    = ( BELOW . '::Mark' )->new;
-    $self->{commit}  = ( BELOW . '::Commit' )->new( tool => $tool, native => $tool->Native );
+    $self->{commit}  = ( BELOW . '::Commit' )->new( database => $self->{database}, native => $tool->Native );
     ( $self->{bulk}, my $error ) =
         RT::ExternalStorage::AmazonS3::Native::Bulk->open( $tool->Native, concurrency => $number, memory => $memory );
     $tool->Stop($error) if !$self->{bulk};
@@ -61,9 +64,9 @@ sub Run {
     local $SIG{PIPE} = 'IGNORE';
     $self->{interrupted} = \$interrupted;
     my $done = eval {
-        for my $class ( @{ $wanted->{classes} } ) {
+        for my $place ( @{ $wanted->{places} } ) {
             last if $self->_Stops;
-            $self->_Move($class);
+            $self->_Move($place);
         }
         1;
     };
@@ -101,34 +104,25 @@ sub _Wanted {
         if defined $wanted{since} && $wanted{since} !~ /\A\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d)?\z/;
     $wanted{since} =~ tr/T/ / if defined $wanted{since};
 
-    my $class = $tool->Option('class');
-    if ( defined $class ) {
-        ($class) = grep { $_ eq $class || $_ eq "RT::$class" } @{ +CLASSES }
-            or $tool->Refuse( "--class: '" . $tool->Option('class') . q{' is none of } . join ', ', @{ +CLASSES } );
-    }
-    $wanted{classes} = [ $class // @{ +CLASSES } ];
-
-    if ( defined( my $ids = $tool->Option('ids') ) ) {
-        $tool->Refuse('--ids needs --class, to say of what they are') if !defined $class;
-        my @ids     = split /[\s,]+/, $ids;
-        my ($wrong) = grep { !/\A[1-9]\d{0,17}\z/ } @ids;
-        $tool->Refuse("--ids: '$wrong' is no id") if defined $wrong;
-        $tool->Refuse('--ids names none')         if !@ids;
-        my %seen;
-        $wanted{ids} = [ sort { $a <=> $b } grep { !$seen{$_}++ } @ids ];
-    }
+    @wanted{qw(places ids)} = RT::ExternalStorage::AmazonS3::Tool::Selection->Asked( $tool, $self->{database} );
     return \%wanted;
 }
 
 # All rows of one class
 sub _Move {
-    my ( $self, $class ) = @_;
+    my ( $self, $place ) = @_;
+    my $class  = $place->{class};
     my $wanted = $self->{wanted};
     my $mark   = $self->{mark};
-    my $rows   = ( BELOW . '::Rows' )->new( class => $class, after => $mark->Of($class), %{$wanted} );
+    my $rows   = ( BELOW . '::Rows' )
+        ->new( %{$wanted}, database => $self->{database}, place => $place, after => $mark->Of($class) );
     $self->{class}    = $class;
     $self->{rows}     = $rows;
-    $self->{progress} = ( BELOW . '::Progress' )->new( output => $self->{tool}->Output, total => $rows->Count );
+    $self->{progress} = RT::ExternalStorage::AmazonS3::Tool::Progress->new(
+        output => $self->{tool}->Output,
+        total  => $rows->Count,
+        verb   => 'moved'
+    );
     $self->{commit}->Begin($rows);
 
     while ( my $id = $self->_Stops ? undef : $rows->NextId ) {
@@ -267,7 +261,7 @@ sub _End {
     my ( $self, $died ) = @_;
     my $output  = $self->{tool}->Output;
     my $failed  = @{ $self->{failed} };
-    my $stopped = ${ $self->{interrupted} } || $self->{hopeless} || $died;
+    my $stopped = ${ $self->{interrupted} } || $self->{hopeless} || ( ref $died ? $died->{text} : $died );
     $output->Problem("$_->{class} $_->{id}: not moved: $_->{why}") for @{ $self->{failed} };
     my $verb = $self->{wanted}{dry_run} ? 'would be moved' : 'moved';
     my $line = sprintf '%d %s (%.1f MB), %d left where they are, %d failed', $self->{moved}, $verb,
@@ -279,8 +273,9 @@ sub _End {
         bytes   => $self->{bytes},
         skipped => $self->{skipped},
         failed  => $failed,
-        ( $stopped ? ( stopped => "$stopped" ) : () )
+        ( $stopped ? ( stopped => $stopped ) : () )
     );
+    $self->_Keep( $stopped, $failed ) if !$self->{wanted}{dry_run};
     return $failed ? RT::ExternalStorage::AmazonS3::Tool::SOMETHING : RT::ExternalStorage::AmazonS3::Tool::WELL
         if !$stopped;
     die $died if ref $died;
@@ -291,6 +286,21 @@ sub _End {
     $reason =~ s/\s*\R\s*/ /g;
     $output->Problem("rt-s3 externalize: $reason; the next run goes on from here");
     return RT::ExternalStorage::AmazonS3::Tool::NOT_DONE;
+}
+
+# For whoever looks at RT
+sub _Keep {
+    my ( $self, $stopped, $failed ) = @_;
+    RT::ExternalStorage::AmazonS3::Records->Keep(
+        externalize => (
+            started  => $^T,
+            stopped  => $stopped || undef,
+            failed   => $failed,
+            failures => [ @{ $self->{failed} } ],
+            map { $_ => $self->{$_} } qw(moved bytes skipped)
+        )
+    );
+    return;
 }
 
 1;

@@ -5,7 +5,7 @@ use warnings;
 
 use Time::HiRes qw(time);
 
-use RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows;
+use RT::ExternalStorage::AmazonS3::Tool::Encoding;
 
 # A transaction is over after so many rows, or so many seconds; or where so many bytes would have to be kept
 use constant { MOST_ROWS => 100, MOST_SECONDS => 1, MOST_BYTES => 64 * 1024 * 1024 };
@@ -42,23 +42,13 @@ sub Commit {
     my ($self) = @_;
     my @rows = @{ $self->{waiting} } or return;
     @{$self}{qw(waiting bytes since)} = ( [], 0, undef );
-    my $dbh = $RT::Handle->dbh;
-    local $dbh->{RaiseError} = 1;
-    local $dbh->{PrintError} = 0;
-    if (
-        !eval {
-            $dbh->begin_work;
+    $self->{database}->Transaction(
+        sub {
+            my ($dbh) = @_;
             $self->_Point( $dbh, $_ ) for @rows;
-            $dbh->commit;
-            1;
         }
-        )
-    {
-        my $why = $@;
-        eval { $dbh->rollback; 1 } or $why .= '; ' . $@;
-        $self->{tool}->Stop("the database can't be changed: $why");
-    }
-    $self->_LookAgain( $dbh, $_ ) for grep { $_->{kept} } @rows;
+    );
+    $self->_LookAgain($_) for grep { $_->{kept} } @rows;
     return @rows;
 }
 
@@ -89,18 +79,17 @@ sub _IsSame {
 # The object was there before. Whoever found it unused a moment ago may have deleted it since: from now on nobody finds it
 # unused, so what is there now stays.
 sub _LookAgain {
-    my ( $self, $dbh, $row ) = @_;
+    my ( $self, $row ) = @_;
     my $raw    = delete $row->{kept};
     my $native = $self->{native};
-    return             if $native->head( $row->{key} );
-    utf8::encode($raw) if utf8::is_utf8($raw);
-    my ($content) = RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows::Decoded( $row->{encoding}, \$raw );
+    return if $native->head( $row->{key} );
+    my ($content) = RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $row->{encoding}, \$raw );
     my ( $stored, $error ) = $native->store( $row->{key}, $$content, content_type => $row->{stored_as} );
     return if $stored;
 
     my ( $table, $column ) = ( $self->{rows}->Table, $self->{rows}->Column );
     my $sql = "UPDATE $table SET $column = ?, ContentEncoding = ? WHERE id = ? AND ContentEncoding = 'external'";
-    $dbh->do( $sql, undef, $raw, $row->{encoding}, $row->{id} );
+    $self->{database}->Transaction( sub { $_[0]->do( $sql, undef, $raw, $row->{encoding}, $row->{id} ) } );
     $row->{problem} = "its object went away again: $error";
     return;
 }
@@ -121,7 +110,7 @@ Many rows in one transaction, each only if it is what it was when it was read: s
 
 =over
 
-=item new tool => TOOL, native => HANDLE
+=item new database => DATABASE, native => HANDLE
 
 =item Begin ROWS
 

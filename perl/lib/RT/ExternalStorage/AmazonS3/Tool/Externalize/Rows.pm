@@ -3,31 +3,32 @@ package RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows;
 use strict;
 use warnings;
 
-use MIME::Base64      ();
-use MIME::QuotedPrint ();
-use POSIX             ();
+use POSIX ();
+
+use RT::ExternalStorage::AmazonS3::Tool::Encoding;
 
 # Ids read at once
 use constant PAGE => 1000;
 
-my %COLUMN = ( 'RT::Attachments' => 'Content', 'RT::ObjectCustomFieldValues' => 'LargeContent' );
-
 sub new {
     my ( $class, %args ) = @_;
     my $self = bless { %args, page => [], left => $args{batchsize} // -1, seen => {} }, $class;
-    $self->{after}  = 0 if $args{ids} || !$self->{after};
-    $self->{table}  = $args{class} =~ s/\ART:://r;
-    $self->{column} = $COLUMN{ $args{class} };
+    $self->{portions} = [ $self->_Portions ];
+    $self->{after}    = 0 if $args{ids} || !$self->{after};
     return $self;
 }
 
-sub Table  { return $_[0]{table} }
-sub Column { return $_[0]{column} }
+sub Table  { return $_[0]{place}{table} }
+sub Column { return $_[0]{place}{column} }
 
 sub Count {
     my ($self) = @_;
-    my ( $where, @values ) = $self->_Where;
-    my ($count) = _Dbh()->selectrow_array( "SELECT COUNT(*) FROM $self->{table} WHERE $where", undef, @values );
+    my $count = 0;
+    for my $portion ( $self->_Portions ) {
+        my ( $where, @values ) = $self->_Where($portion);
+        $count
+            += $self->{database}->Select( 'SELECT COUNT(*) FROM ' . $self->Table . " WHERE $where", @values )->[0][0];
+    }
     my $most = $self->{batchsize};
     return defined $most && $most < $count ? $most : $count;
 }
@@ -36,12 +37,13 @@ sub Count {
 sub NextId {
     my ($self) = @_;
     return if $self->{left} == 0;
-    if ( !@{ $self->{page} } && !$self->{ended} ) {
-        my ( $where, @values ) = $self->_Where;
-        my $rows = _Dbh()->selectcol_arrayref( "SELECT id FROM $self->{table} WHERE $where ORDER BY id",
-            { MaxRows => PAGE }, @values );
-        $self->{page}  = $rows;
-        $self->{ended} = 1 if @{$rows} < PAGE;
+    while ( !@{ $self->{page} } && @{ $self->{portions} } ) {
+        my ( $where, @values ) = $self->_Where( $self->{portions}[0] );
+        my $query = 'SELECT id FROM ' . $self->Table . " WHERE $where ORDER BY id";
+        $RT::Handle->ApplyLimits( \$query, PAGE );
+        my $rows = $self->{database}->Select( $query, @values );
+        $self->{page} = [ map { $_->[0] } @{$rows} ];
+        shift @{ $self->{portions} } if @{$rows} < PAGE;
     }
     my $id = shift @{ $self->{page} } or return;
     $self->{after} = $id;
@@ -57,8 +59,17 @@ sub Unknown {
     return grep { !$self->{seen}{$_} } @{ $self->{ids} || [] };
 }
 
-sub _Where {
+# No more ids in one query than every database takes: all there are, or those asked for, in order
+sub _Portions {
     my ($self) = @_;
+    my @ids = @{ $self->{ids} || [] } or return undef;
+    my @portions;
+    while ( my @portion = splice @ids, 0, PAGE ) { push @portions, \@portion }
+    return @portions;
+}
+
+sub _Where {
+    my ( $self, $ids ) = @_;
     my @where  = ( 'id > ?', q{ContentEncoding <> 'external'} );
     my @values = ( $self->{after} );
     if ( defined $self->{age} && $self->{age} ) {
@@ -69,11 +80,9 @@ sub _Where {
         push @where,  'Created >= ?';
         push @values, $self->{since};
     }
-    if ( $self->{ids} ) {
-        my @ids = grep { $_ > $self->{after} } @{ $self->{ids} };
-        @ids = ( splice( @ids, 0, PAGE ), 0 );
-        push @where,  'id IN (' . join( ', ', ('?') x @ids ) . ')';
-        push @values, @ids;
+    if ($ids) {
+        push @where,  'id IN (' . join( ', ', ('?') x @{$ids} ) . ')';
+        push @values, @{$ids};
     }
     return ( join( ' AND ', @where ), @values );
 }
@@ -83,15 +92,16 @@ sub _Where {
 sub Read {
     my ( $self, $id ) = @_;
     my $row    = $self->Look( $id, '*' ) or return { id => $id, why => 'it is gone' };
-    my $object = $self->{class}->new( RT->SystemUser )->NewItem;
+    my $object = $self->{place}{class}->new( RT->SystemUser )->NewItem;
     my %facts  = map { $_ => $row->{$_} } qw(contentencoding contenttype rts3_length);
     $object->LoadFromHash( { map { $_ => $row->{$_} } grep { $_ ne 'rts3_length' } keys %{$row} } );
     undef $row;
 
     my ( $ok, $why ) = $object->ShouldStoreExternally;
     return { id => $id, why => $why // 'RT keeps it' } if !$ok;
-    my $raw = $object->__Value( $self->{column}, decode_utf8 => 0 );
-    my ( $content, $problem ) = Decoded( $facts{contentencoding}, \$raw );
+    my $raw = $object->__Value( $self->Column, decode_utf8 => 0 );
+    my ( $content, $problem ) =
+        RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $facts{contentencoding}, \$raw );
     return { id => $id, problem => $problem } if !$content;
     ( my $type = $object->ContentType // '' ) =~ s/\0/\x{fffd}/g;    # as Store has it
     return {
@@ -107,42 +117,11 @@ sub Read {
 # A row as it is now
 sub Look {
     my ( $self, $id, $columns, $lock ) = @_;
-    my $sql = "SELECT $columns, LENGTH($self->{column}) AS rts3_length FROM $self->{table} WHERE id = ?";
-    $sql =~ s/\*, /$self->{table}.*, /;
-    $sql .= ' FOR UPDATE' if $lock && RT->Config->Get('DatabaseType') ne 'SQLite';
-    my $statement = _Dbh()->prepare_cached($sql);
-    $statement->execute($id);
-    my $row = $statement->fetchrow_hashref('NAME_lc');
-    $statement->finish;
-    return $row;
-}
-
-# The bytes of a content as RT reads it, as a reference, or (undef, $why). RT itself would make something of what is no
-# base64, and the rest of it would be lost.
-sub Decoded {
-    my ( $encoding, $raw ) = @_;
-    $encoding = lc( $encoding // '' ) || 'none';
-    return $raw if $encoding eq 'none';
-    if ( $encoding eq 'base64' ) {
-        my $text = $$raw =~ s/\s+//gr;
-        return ( undef, 'it is said to be base64, and is not' )
-            if length($text) % 4 || $text !~ m{\A[A-Za-z0-9+/]*={0,2}\z};
-        return \MIME::Base64::decode_base64($text);
-    }
-    if ( $encoding eq 'quoted-printable' ) {
-        return ( undef, 'it is said to be quoted-printable, and is not' )
-            if $$raw =~ /=(?!(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\z))/;
-        return \MIME::QuotedPrint::decode($$raw);
-    }
-    return ( undef, "RT does not know its ContentEncoding, '$encoding'" );
-}
-
-# A query that fails must not look like one that finds nothing
-sub _Dbh {
-    my $dbh = $RT::Handle->dbh;
-    $dbh->{RaiseError} = 1;
-    $dbh->{PrintError} = 0;
-    return $dbh;
+    my ( $table, $column ) = ( $self->Table, $self->Column );
+    my $query = "SELECT $columns, LENGTH($column) AS rts3_length FROM $table WHERE id = ?";
+    $query =~ s/\*, /$table.*, /;
+    $query .= $self->{database}->ForUpdate if $lock;
+    return $self->{database}->Row( $query, $id );
 }
 
 1;
@@ -162,7 +141,7 @@ looked at yet only the id is in memory.
 
 =over
 
-=item new class => CLASS, after => ID, [age =>, batchsize =>, ids =>, since =>]
+=item new database => DATABASE, place => PLACE, after => ID, [age =>, batchsize =>, ids =>, since =>]
 
 =item Count, NextId, Unknown
 
@@ -179,9 +158,5 @@ The row as it is now, its content's length as C<rts3_length>.
 =item Table, Column
 
 =back
-
-=head1 FUNCTIONS
-
-=head2 Decoded ENCODING, REFERENCE
 
 =cut

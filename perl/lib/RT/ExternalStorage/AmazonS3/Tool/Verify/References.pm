@@ -3,27 +3,23 @@ package RT::ExternalStorage::AmazonS3::Tool::Verify::References;
 use strict;
 use warnings;
 
-use JSON              ();
-use MIME::Base64      ();
-use MIME::QuotedPrint ();
+use JSON ();
 
+use RT::ExternalStorage::AmazonS3::Tool::Database;
+use RT::ExternalStorage::AmazonS3::Tool::Encoding;
 use RT::ExternalStorage::AmazonS3::Tool::Verify::Sort;
 
 use constant SORT => 'RT::ExternalStorage::AmazonS3::Tool::Verify::Sort';
 
-# Rows are read by their ids, so many of these at a time: whatever is asked, no database has to hold, lock or sort more
-use constant RANGE => 1_000;
-
 use constant EMPTY => 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
-my %PLACE = (
-    A => { table => 'Attachments',             column => 'Content',      hint => 'Headers' },
-    V => { table => 'ObjectCustomFieldValues', column => 'LargeContent', hint => q{''} },
-);
+# Where a length stands
+my %HINT = ( A => 'Headers', V => q{''} );
 
 sub new {
     my ( $class, $tool ) = @_;
-    return bless { tool => $tool, sort => SORT->new, rows => 0, contents => 0 }, $class;
+    my $database = RT::ExternalStorage::AmazonS3::Tool::Database->new($tool);
+    return bless { database => $database, sort => SORT->new, rows => 0, contents => 0 }, $class;
 }
 
 sub Rows     { return $_[0]{rows} }
@@ -32,13 +28,14 @@ sub Contents { return $_[0]{contents} }
 # Reads all references. $invalid is called with (place, id, what stands there) for what is no digest.
 sub Read {
     my ( $self, $tick, $invalid ) = @_;
-    for my $place ( sort keys %PLACE ) {
-        my ( $table, $column, $hint ) = @{ $PLACE{$place} }{qw(table column hint)};
-        my $query = "SELECT id, $column, $hint FROM $table WHERE id > ? AND id <= ? AND ContentEncoding = 'external'";
-        $self->_Ranges(
+    for my $at ( $self->{database}->Places ) {
+        my ( $place, $table, $column ) = @{$at}{qw(sign table column)};
+        my $query =
+            "SELECT id, $column, $HINT{$place} FROM $table WHERE id > ? AND id <= ? AND ContentEncoding = 'external'";
+        $self->{database}->Ranges(
             $table,
             sub {
-                for my $row ( @{ $self->Select( $query, @_ ) } ) {
+                for my $row ( @{ $self->{database}->Select( $query, @_ ) } ) {
                     my ( $id, $digest, $headers ) = @$row;
                     $self->{rows}++;
                     if ( ( $digest // '' ) !~ /\A[0-9a-f]{64}\z/ ) {
@@ -51,16 +48,6 @@ sub Read {
                 $tick->();
             }
         );
-    }
-    return;
-}
-
-sub _Ranges {
-    my ( $self, $table, $code ) = @_;
-    my ( $least, $most ) = @{ $self->Select("SELECT MIN(id), MAX(id) FROM $table")->[0] };
-    return if !defined $most;
-    for ( my $after = $least - 1; $after < $most; $after += RANGE ) {    ## no critic (ProhibitCStyleForLoops)
-        $code->( $after, $after + RANGE );
     }
     return;
 }
@@ -95,11 +82,10 @@ sub Suspect {
 # What RT says of one reference, or undef where it is gone, or refers to something else now
 sub About {
     my ( $self, $place, $id, $digest ) = @_;
-    my ( $table, $column ) = @{ $PLACE{$place} }{qw(table column)};
-    my @common = ( table => $table, id => $id + 0 );
+    my @common = ( table => $self->{database}->Place($place)->{table}, id => $id + 0 );
     my $about;
     if ( $place eq 'A' ) {
-        my $row = $self->Select(
+        my $row = $self->{database}->Select(
             'SELECT a.Content, a.TransactionId, a.Filename, a.ContentType, t.ObjectType, t.ObjectId FROM Attachments a '
                 . "LEFT JOIN Transactions t ON t.id = a.TransactionId WHERE a.id = ? AND a.ContentEncoding = 'external'",
             $id
@@ -110,7 +96,7 @@ sub About {
             { @common, transaction => $transaction, file => $file, type => $type, _Object( $object, $object_id ) };
     }
     else {
-        my $row = $self->Select(
+        my $row = $self->{database}->Select(
             'SELECT v.LargeContent, v.Content, v.ContentType, v.ObjectType, v.ObjectId, v.CustomField, f.Name, v.Disabled '
                 . 'FROM ObjectCustomFieldValues v LEFT JOIN CustomFields f ON f.id = v.CustomField '
                 . "WHERE v.id = ? AND v.ContentEncoding = 'external'",
@@ -142,67 +128,30 @@ sub _Object {
 # Calls $code with each content in the database, as bytes, and its type
 sub EachContent {
     my ( $self, $tick, $code ) = @_;
-    for my $place ( sort keys %PLACE ) {
-        my ( $table, $column ) = @{ $PLACE{$place} }{qw(table column)};
+    for my $place ( $self->{database}->Places ) {
+        my ( $table, $column ) = @{$place}{qw(table column)};
         my $in_database = "$column IS NOT NULL AND (ContentEncoding IS NULL OR ContentEncoding <> 'external')";
-        $self->_Ranges(
+        $self->{database}->Ranges(
             $table,
             sub {
-                my $ids = $self->Select( "SELECT id FROM $table WHERE id > ? AND id <= ? AND $in_database", @_ );
+                my $ids = $self->{database}
+                    ->Select( "SELECT id FROM $table WHERE id > ? AND id <= ? AND $in_database", @_ );
                 for my $id ( map { $_->[0] } @$ids ) {
                     $tick->();
                     $self->{contents}++;
-                    my $row = $self->Select(
+                    my $row =
+                        $self->{database}->Select(
                         "SELECT ContentEncoding, ContentType, $column FROM $table WHERE id = ? AND $in_database",
                         $id )->[0]
                         or next;
-                    my $content = _Decoded( $row->[0], $row->[2] ) // next;
-                    $code->( \$content, $row->[1] );
+                    my ($content) =
+                        RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $row->[0], \$row->[2], as_rt => 1 );
+                    $code->( $content, $row->[1] ) if $content;
                 }
             }
         );
     }
     return;
-}
-
-# As RT::Record::_DecodeLOB does it, but for the encodings that it doesn't know
-sub _Decoded {
-    my ( $encoding, $content ) = @_;
-    utf8::encode($content) if utf8::is_utf8($content);
-    $encoding ||= 'none';
-    return $content                              if $encoding eq 'none';
-    return MIME::Base64::decode_base64($content) if $encoding eq 'base64';
-    return MIME::QuotedPrint::decode($content)   if $encoding eq 'quoted-printable';
-    return undef;
-}
-
-# The rows, or the end of the command: a query that failed never looks like one that found nothing
-sub Select {
-    my ( $self, $query, @values ) = @_;
-    local $@;
-    local $SIG{__DIE__} = 'DEFAULT';
-    my $rows = eval {
-        my $dbh = $self->_Connection;
-        local $dbh->{RaiseError}  = 1;
-        local $dbh->{PrintError}  = 0;
-        local $dbh->{HandleError} = undef;
-        $dbh->selectall_arrayref( $query, {}, @values ) // die 'no answer: ' . $dbh->errstr . "\n";
-    };
-    return $rows if $rows;
-    return $self->{tool}->Stop( "RT's database: " . ( $@ || 'unknown error' ) );
-}
-
-# A connection that was idle for an hour may have been ended
-sub _Connection {
-    my ($self) = @_;
-    my $dbh    = $RT::Handle->dbh;
-    my $idle   = time - ( $self->{used} // time );
-    if ( $idle > 60 && !( $dbh && $dbh->ping ) ) {
-        $RT::Handle->Connect;
-        $dbh = $RT::Handle->dbh;
-    }
-    $self->{used} = time;
-    return $dbh // die "RT is not connected to it\n";
 }
 
 1;
@@ -234,9 +183,5 @@ A hash for a report: ticket, transaction, file, custom field.
 =head2 EachContent TICK, CODE
 
 All content that is still in the database.
-
-=head2 Select QUERY, VALUE, ...
-
-Rows; stops the command where there is no answer.
 
 =cut

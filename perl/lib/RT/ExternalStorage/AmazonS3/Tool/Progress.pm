@@ -1,4 +1,4 @@
-package RT::ExternalStorage::AmazonS3::Tool::Externalize::Progress;
+package RT::ExternalStorage::AmazonS3::Tool::Progress;
 
 use strict;
 use warnings;
@@ -14,7 +14,7 @@ sub new {
     my $self = bless { %args, start => time, shown => time, done => 0, bytes => 0 }, $class;
     if ( $args{output}->IsText && POSIX::isatty(2) && $args{total} && eval { require Term::ProgressBar; 1 } ) {
         $self->{bar} = Term::ProgressBar->new(
-            { count => $args{total}, ETA => 'linear', fh => \*STDERR, remove => 1, name => 'moved' } );
+            { count => $args{total}, ETA => 'linear', fh => \*STDERR, remove => 1, name => $args{verb} } );
         $self->{bar}->max_update_rate(1);
     }
     return $self;
@@ -42,7 +42,7 @@ sub _Text {
     my $seconds = time - $self->{start} || 1;
     my ( $done, $total ) = @{$self}{qw(done total)};
     my $left = $done && $total > $done ? ( $total - $done ) * $seconds / $done : 0;
-    return sprintf '%d of %d moved, %.1f MB/s, %.1f objects/s, about %d min left', $done, $total,
+    return sprintf '%d of %d %s, %.1f MB/s, %.1f objects/s, about %d min left', $done, $total, $self->{verb},
         $self->{bytes} / 1e6 / $seconds, $done / $seconds, $left / 60 + 0.5;
 }
 
@@ -52,7 +52,7 @@ __END__
 
 =head1 NAME
 
-RT::ExternalStorage::AmazonS3::Tool::Externalize::Progress - how far it is
+RT::ExternalStorage::AmazonS3::Tool::Progress - how far it is
 
 =head1 DESCRIPTION
 
@@ -62,7 +62,7 @@ A bar on a terminal, where L<Term::ProgressBar> is installed; else a line a minu
 
 =over
 
-=item new output => OUTPUT, total => NUMBER
+=item new output => OUTPUT, total => NUMBER, verb => PARTICIPLE
 
 =item Show DONE, BYTES
 

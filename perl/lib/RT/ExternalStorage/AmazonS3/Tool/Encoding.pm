@@ -1,0 +1,51 @@
+package RT::ExternalStorage::AmazonS3::Tool::Encoding;
+
+use strict;
+use warnings;
+
+use MIME::Base64      ();
+use MIME::QuotedPrint ();
+
+# The bytes of a content in RT's database, as a reference, or (undef, $why). RT itself would make something of what is no
+# base64, and the rest of it would be lost: such a content is refused, but where "as_rt" is given.
+sub Decoded {
+    my ( $encoding, $raw, %args ) = @_;
+    if ( utf8::is_utf8($$raw) ) {
+        utf8::encode( my $bytes = $$raw );
+        $raw = \$bytes;
+    }
+    $encoding = lc( $encoding // '' ) || 'none';
+    return $raw if $encoding eq 'none';
+    if ( $encoding eq 'base64' ) {
+        return ( undef, 'it is said to be base64, and is not' ) if !$args{as_rt} && !_IsBase64($raw);
+        return \MIME::Base64::decode_base64($$raw);
+    }
+    if ( $encoding eq 'quoted-printable' ) {
+        return ( undef, 'it is said to be quoted-printable, and is not' )
+            if !$args{as_rt} && $$raw =~ /=(?!(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n|[ \t]*\z))/;
+        return \MIME::QuotedPrint::decode($$raw);
+    }
+    return ( undef, "RT does not know its ContentEncoding, '$encoding'" );
+}
+
+sub _IsBase64 {
+    my ($raw) = @_;
+    return 0 if $$raw !~ m{\A[A-Za-z0-9+/\s]*(?:=\s*){0,2}\z};
+    return ( $$raw =~ tr{A-Za-z0-9+/=}{} ) % 4 == 0;
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Tool::Encoding - contents as RT's database has them
+
+=head1 FUNCTIONS
+
+=head2 Decoded ENCODING, REFERENCE, [as_rt => 1]
+
+The bytes of what stands in the database, as a reference; or C<undef> and a reason.
+
+=cut

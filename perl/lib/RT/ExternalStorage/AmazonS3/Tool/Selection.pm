@@ -1,0 +1,40 @@
+package RT::ExternalStorage::AmazonS3::Tool::Selection;
+
+use strict;
+use warnings;
+
+# What --class and --ids ask for: the places, and the ids or undef
+sub Asked {
+    my ( $class, $tool, $database ) = @_;
+    my @places = $database->Places;
+    my $name   = $tool->Option('class');
+    if ( defined $name ) {
+        @places = $database->Place($name)
+            // $tool->Refuse( "--class: '$name' is none of " . join ', ', map { $_->{class} } @places );
+    }
+    my $text = $tool->Option('ids') // return ( \@places, undef );
+    $tool->Refuse('--ids needs --class, to say of what they are') if !defined $name;
+    my %seen;
+    my @ids     = split /[\s,]+/, $text;
+    my ($wrong) = grep { !/\A[1-9]\d{0,17}\z/ } @ids;
+    $tool->Refuse("--ids: '$wrong' is no id") if defined $wrong;
+    $tool->Refuse('--ids names none')         if !@ids;
+    return ( \@places, [ sort { $a <=> $b } grep { !$seen{$_}++ } @ids ] );
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Tool::Selection - which rows a command was asked for
+
+=head1 METHODS
+
+=head2 Asked TOOL, DATABASE
+
+What C<--class> and C<--ids> say: places of L<RT::ExternalStorage::AmazonS3::Tool::Database>, and ids in order and without
+repetition, or C<undef>. Ends the command where they say something that is not.
+
+=cut
