@@ -1,0 +1,33 @@
+package RT::ExternalStorage::AmazonS3::Tool::Status::Attachment;
+
+use strict;
+use warnings;
+
+use parent 'RT::Attachment';
+
+sub Moves {
+    my ( $self, $type, $length ) = @_;
+    @{$self}{qw(rts3_type rts3_length)} = ( $type // '', $length );
+    my ($moves) = $self->ShouldStoreExternally;
+    return $moves ? 1 : 0;
+}
+
+# RT's own would read the content, and write its length down
+sub ContentType   { return $_[0]{rts3_type} }
+sub ContentLength { return $_[0]{rts3_length} }
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Tool::Status::Attachment - an attachment of which only type and length are known
+
+=head1 METHODS
+
+=head2 Moves TYPE, LENGTH
+
+Whether RT's C<ShouldStoreExternally>, and what a site has made of it, moves such a one into external storage.
+
+=cut
