@@ -3,6 +3,7 @@ package RT::ExternalStorage::AmazonS3::Tool::Verify;
 use strict;
 use warnings;
 
+use RT::ExternalStorage::AmazonS3::Records;
 use RT::ExternalStorage::AmazonS3::Tool::Verify::Bucket;
 use RT::ExternalStorage::AmazonS3::Tool::Verify::Comparison;
 use RT::ExternalStorage::AmazonS3::Tool::Verify::References;
@@ -34,6 +35,7 @@ sub Run {
     delete $self->{comparison}{workers};
     my $is_kept = $self->{state} && eval { $self->{state}->Save };
     my $text    = ref $error ? $error->{text} : $error =~ s/\s+\z//r;
+    $self->_Keep($text);
     $tool->Stop( $text . $self->_WhereItStands($is_kept) );
     return;
 }
@@ -86,20 +88,46 @@ sub _Verify {
 
 sub _End {
     my ($self) = @_;
-    my ( $report, $rows, $bucket, $comparison, $tool ) = @{$self}{qw(report rows bucket comparison tool)};
+    my ( $report, $comparison, $tool ) = @{$self}{qw(report comparison tool)};
     $report->Note(
               'of all that the database refers to nothing is in the bucket: are Bucket and Prefix those with which '
             . 'it was stored?' )
         if $report->Found('missing') && !$comparison->Present;
-    $report->Summary(
+    $report->Summary( $self->_Counts );
+    $self->_Keep;
+    return $tool->NOT_DONE if $report->Found('unreadable');
+    return ( grep { $report->Found($_) } qw(missing damaged invalid orphan) ) ? $tool->SOMETHING : $tool->WELL;
+}
+
+sub _Counts {
+    my ($self) = @_;
+    my ( $rows, $bucket, $comparison ) = @{$self}{qw(rows bucket comparison)};
+    return (
         references => $rows->Rows,
         digests    => $comparison->Digests,
         objects    => $bucket->Objects,
         bytes      => $bucket->Bytes,
         checked    => $comparison->Checked,
     );
-    return $tool->NOT_DONE if $report->Found('unreadable');
-    return ( grep { $report->Found($_) } qw(missing damaged invalid orphan) ) ? $tool->SOMETHING : $tool->WELL;
+}
+
+# For whoever looks at RT. What a whole run has found, and a deep one, is not forgotten with the next.
+sub _Keep {
+    my ( $self, $stopped ) = @_;
+    return if !$self->{phase};
+    my ( $report, $comparison, $state, $tool ) = @{$self}{qw(report comparison state tool)};
+    my %counts = $self->_Counts;
+    $counts{checked} += $state->Earlier - $comparison->Known if $tool->Option('deep');
+    my %record = (
+        %counts,
+        $report->Counts,
+        started => $state->Started,
+        stopped => $stopped,
+        deep    => $tool->Option('deep') ? 1 : 0
+    );
+    my @names = ( 'verify', $stopped ? () : ( 'verify whole', $record{deep} ? 'verify deep' : () ) );
+    RT::ExternalStorage::AmazonS3::Records->Keep( $_, %record, findings => $report->Kept ) for @names;
+    return;
 }
 
 # ---- how far it is

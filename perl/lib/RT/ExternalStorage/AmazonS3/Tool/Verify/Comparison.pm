@@ -14,7 +14,8 @@ use constant OUTAGE => qr/\A(?:library|config|credentials|network|timeout|thrott
 # %args: tool, bucket, rows, report, state, repair, tick, concurrency, deep, orphans
 sub new {
     my ( $class, %args ) = @_;
-    my $self = bless { %args, references => 0, digests => 0, checked => 0, present => 0, in_a_row => 0 }, $class;
+    my $self = bless { %args, references => 0, digests => 0, checked => 0, known => 0, present => 0, in_a_row => 0 },
+        $class;
     $self->{workers} = RT::ExternalStorage::AmazonS3::Tool::Verify::Workers->new(
         native      => $args{bucket}->Native,
         checksums   => $args{bucket}->KeepsChecksums,
@@ -28,6 +29,7 @@ sub new {
 sub References { return $_[0]{references} }
 sub Digests    { return $_[0]{digests} }
 sub Checked    { return $_[0]{checked} }
+sub Known      { return $_[0]{known} }
 sub Present    { return $_[0]{present} }
 
 # Both come in the order of their digests
@@ -79,6 +81,7 @@ sub _Done {
     my ( $name, $text ) = ( $verdict->{name}, $verdict->{text} // '' );
     $self->{tool}->Stop($text)                                if $name =~ OUTAGE;
     $self->{checked}++                                        if $job->{deep};
+    $self->{known}++                                          if $job->{deep} && $self->{deep} && !$job->{counts};
     $self->_Finding( $job, $name, $text )                     if $name ne 'whole';
     $self->{state}->Ended( $job->{digest}, $name eq 'whole' ) if $job->{counts};
 
@@ -154,8 +157,9 @@ Compares the two, in the order of their digests, and reports what does not agree
 
 Report such a one.
 
-=head2 References, Digests, Present, Checked
+=head2 References, Digests, Present, Checked, Known
 
-How many were compared; how many of them are there; how many objects were looked at.
+How many were compared; how many of them are there; how many objects were looked at; how many of those an earlier run had
+looked at.
 
 =cut

@@ -6,13 +6,19 @@ use warnings;
 use IO::Handle  ();
 use Time::HiRes ();
 
+use RT::ExternalStorage::AmazonS3::Quantity qw(size);
+use RT::ExternalStorage::AmazonS3::Records;
+
 # A line this often where nobody watches, and on a terminal; seconds
 use constant { SELDOM => 60, OFTEN => 0.2 };
 
 # What stands there instead of a digest may be a whole file
 use constant LONGEST => 80;
 
-# In the order of the summary
+# Of one finding, so many references are kept for whoever looks later
+use constant KEPT => 5;
+
+# In the order of the summary, the worst first
 my @FOUND = qw(missing damaged invalid unreadable orphan repaired);
 
 sub new {
@@ -27,11 +33,13 @@ sub new {
         started  => $now,
         shown    => $terminal ? 0 : $now,
         width    => 0,
-        found    => { map { $_ => 0 } @FOUND }
+        found    => { map { $_ => 0 } @FOUND },
+        kept     => { map { $_ => [] } @FOUND }
     }, $class;
 }
 
-sub Found { return $_[0]{found}{ $_[1] } }
+sub Found  { return $_[0]{found}{ $_[1] } }
+sub Counts { return %{ $_[0]{found} } }
 
 # ---- findings
 
@@ -48,10 +56,33 @@ sub Finding {
     push @lines, sprintf '    and %d more', $count - @references if $count > @references;
     if   ( $kind eq 'orphan' || $kind eq 'repaired' ) { $self->{output}->Line($_)    for @lines }
     else                                              { $self->{output}->Problem($_) for @lines }
+    $self->_Keep( $kind, %finding, count => $count );
     delete $finding{count};
     $finding{reference_count} = $count if @references;
     $self->{output}->Record( finding => $kind, %finding );
     return;
+}
+
+# No more of each kind than are kept of all
+sub _Keep {
+    my ( $self, $kind, %finding ) = @_;
+    if ( $kind eq 'repaired' ) {
+        $_->{repaired} = 1
+            for grep { ( $_->{digest} // '' ) eq $finding{digest} } map {@$_} values %{ $self->{kept} };
+        return;
+    }
+    my $kept = $self->{kept}{$kind};
+    return if @$kept >= RT::ExternalStorage::AmazonS3::Records::MOST;
+    my @references = @{ $finding{references} || [] };
+    splice @references, KEPT if @references > KEPT;
+    push @$kept, { %finding, kind => $kind, references => \@references };
+    return;
+}
+
+# The worst first
+sub Kept {
+    my ($self) = @_;
+    return [ map { @{ $self->{kept}{$_} } } @FOUND ];
 }
 
 sub Note {
@@ -91,7 +122,7 @@ sub Summary {
     my @found = map { "$found{$_} $_" . ( $_ eq 'orphan' && $found{$_} > 1 ? 's' : '' ) } grep { $found{$_} } @FOUND;
     my $text =
           "$counts{references} references to $counts{digests} files; $counts{objects} objects, "
-        . _Size( $counts{bytes} )
+        . size( $counts{bytes} )
         . ' in the bucket';
     $text .= "; $counts{checked} looked at" if $counts{checked};
     $self->{output}->Line( "$text: " . ( @found ? join ', ', @found : 'all well' ) );
@@ -131,16 +162,6 @@ sub _Clear {
 
 sub _Seconds { return Time::HiRes::time() - $_[0]{started} }
 
-sub _Size {
-    my ($bytes) = @_;
-    my @units = qw(bytes kB MB GB TB PB);
-    while ( $bytes >= 1000 && @units > 1 ) {
-        $bytes /= 1000;
-        shift @units;
-    }
-    return sprintf $units[0] eq 'bytes' ? '%d %s' : '%.1f %s', $bytes, $units[0];
-}
-
 sub DESTROY { $_[0]->_Clear; return }
 
 1;
@@ -157,9 +178,14 @@ RT::ExternalStorage::AmazonS3::Tool::Verify::Report - what rt-s3 verify tells
 
 One finding: C<missing>, C<damaged>, C<invalid>, C<unreadable>, C<orphan> or C<repaired>.
 
-=head2 Found KIND
+=head2 Found KIND, Counts
 
-How many there were.
+How many there were; of each kind, as a hash.
+
+=head2 Kept
+
+Findings to be kept, the worst first: hashes of C<kind>, what C<Finding> got, and C<repaired>. Not all where there are
+many, and of each only some of its references.
 
 =head2 Note TEXT
 

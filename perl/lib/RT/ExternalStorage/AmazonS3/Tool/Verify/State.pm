@@ -18,6 +18,8 @@ sub new {
     my $self = bless {
         %args,
         after   => '',
+        started => time,
+        looked  => 0,
         again   => {},
         waiting => [],
         done    => {},
@@ -29,7 +31,11 @@ sub new {
     return $self;
 }
 
-sub After { return $_[0]{after} }
+sub After   { return $_[0]{after} }
+sub Started { return $_[0]{started} }
+
+# How many earlier runs have found whole
+sub Earlier { return $_[0]{earlier} // 0 }
 
 sub _Read {
     my ($self) = @_;
@@ -41,11 +47,15 @@ sub _Read {
     $tool->Stop("--state: $file is no file of this command; nothing was done")
         if ref $state ne 'HASH'
         || ( $state->{after} // '-' ) !~ /\A(?:[0-9a-f]{64})?\z/
-        || ref $state->{again} ne 'ARRAY';
+        || ref $state->{again} ne 'ARRAY'
+        || grep { ( $state->{$_} // 0 ) !~ /\A\d{1,15}\z/ } qw(started looked);
     $tool->Stop("--state: $file is that of another bucket ($state->{bucket}); nothing was done")
         if ( $state->{bucket} // '' ) ne $self->{bucket};
     $self->{after} = $state->{after};
     $self->{again} = { map { $_ => 1 } @{ $state->{again} } };
+    for my $name (qw(started looked)) { $self->{$name} = $state->{$name} if $state->{$name} }
+    my $again = grep { $_ le $self->{after} } @{ $state->{again} };
+    $self->{earlier} = $self->{looked} > $again ? $self->{looked} - $again : 0;
     return;
 }
 
@@ -71,6 +81,7 @@ sub Ended {
     while ( @$waiting && $self->{done}{ $waiting->[0] } && keys %{ $self->{again} } <= AGAIN ) {
         $self->{after} = shift @$waiting;
         delete $self->{done}{ $self->{after} };
+        $self->{looked}++;
     }
     $self->Save if time - $self->{written} >= EVERY;
     return;
@@ -90,7 +101,11 @@ sub _Write {
     my $file   = $self->{file};
     my $new    = "$file.$$";
     my $text   = $self->{coder}->encode(
-        { bucket => $self->{bucket}, after => $self->{after}, again => [ sort keys %{ $self->{again} } ] } );
+        {
+            again => [ sort keys %{ $self->{again} } ],
+            map { $_ => $self->{$_} } qw(bucket after started looked)
+        }
+    );
     unlink $new;
     my $written = sysopen my $handle, $new, Fcntl::O_WRONLY() | Fcntl::O_CREAT() | Fcntl::O_EXCL();
     $written &&= print {$handle} "$text\n";
@@ -136,5 +151,9 @@ Digests begin in their order and end in any.
 =head2 Save, Forget, After
 
 Write the file; remove it; up to where.
+
+=head2 Started, Earlier
+
+When the first of the runs began, and how many objects those before this one have found whole.
 
 =cut
