@@ -85,7 +85,7 @@ sub Transaction {
         $dbh->commit;
         1;
     };
-    my $why = $@;
+    my $why = RT::ExternalStorage::AmazonS3::Tool::IsStopped($@) ? $@->{text} : $@;
     eval { $dbh->rollback; 1 } or $why .= '; ' . $@;
     return $self->{tool}->Stop("the database can't be changed: $why");
 }
