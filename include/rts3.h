@@ -22,7 +22,8 @@
  * Bucket, AccessKeyId, SecretAccessKey, SessionToken, Profile, CredentialSource, Host, Region,
  * AddressingStyle, Prefix, ServerSideEncryption, SSEKMSKeyId, StorageClass, ExpectedBucketOwner,
  * Checksum, CAFile, Proxy, CreateBucket, DirectLink, DirectLinkExpires, DirectLinkHost,
- * ConnectTimeout, ReadTimeout, Deadline, Retries. All values are texts. Without Proxy the environment
+ * ConnectTimeout, ReadTimeout, Deadline, Retries, Concurrency, CacheDir, CacheSize. All values are texts.
+ * Without Proxy the environment
  * variables https_proxy, http_proxy and no_proxy hold.
  * An option with a mistake does not stop reading where a request can be formed at all; its mistake is
  * a message of level 1 (rts3_next_message), and where it touches what is written, writing fails with
@@ -46,6 +47,11 @@
  * with RTS3_UNAVAILABLE, or wait for its recovery within their deadline (rts3_fail_fast). Handles of
  * processes that were forked after rts3_open share what they know of the server. Each change is a
  * message of level 2.
+ *
+ * Local copies. With CacheDir, rts3_store and rts3_get keep a copy of the content in a directory of the
+ * process's user there, and rts3_get reads it again without the server, once its digest was found to be
+ * the key. All processes of a user share CacheSize bytes. Trouble with copies is a message of level 2,
+ * and fails no call.
  *
  * Threads. Any thread may call any function. Calls that use the network and the same handle take
  * turns. A call runs on the thread that makes it; between two calls nothing of the library runs, a
@@ -225,6 +231,7 @@ rts3_status rts3_store(rts3_handle *handle,
 
 /**
  * Reads the content of `key`. The bytes given are those whose SHA-256 is `key`, always.
+ * With a `deadline_ms` of 1 only a local copy is looked for (option CacheDir); without one it is `RTS3_TIMEOUT`.
  *
  * Where `reserve` is not NULL, it is asked for room once the size is known, and `*data` (`data` may
  * be NULL) becomes what it returned last. Where `reserve` is NULL, the library allocates `*data`,
@@ -397,7 +404,9 @@ rts3_status rts3_list(rts3_handle *handle,
  * S3's, which come in XML: "location", "lifecycle", "versioning", "encryption", "object-lock",
  * "policyStatus", "publicAccessBlock", "acl", "uploads"; or what is known here, as lines of `name: value`:
  * "credentials" (source, access-key-id, expires, in seconds since 1970, where they do), "learned" (region,
- * style, condition, clock-offset). `*text` is to be released with `rts3_free`.
+ * style, condition, clock-offset), "failures" (how many calls failed in the last day, by the name of their status; those of this
+ * process and of others forked from the same parent after `rts3_open`), "cache" (directory, limit, bytes, hits,
+ * misses; nothing without the option CacheDir). `*text` is to be released with `rts3_free`.
  *
  * Safety:
  * `document` is NUL-terminated.
@@ -413,7 +422,7 @@ rts3_status rts3_inspect(rts3_handle *handle,
  * signals blocked, and live until `rts3_bulk_close`. It belongs to the process that made it; any of its
  * threads may use it.
  *
- * `concurrency`: uploads under way at once, at most; 0 means 32. `memory`: bytes of contents that it may
+ * `concurrency`: uploads under way at once, at most; 0 means what the option Concurrency says. `memory`: bytes of contents that it may
  * hold; 0 means 256 MiB.
  *
  * Safety:

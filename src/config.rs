@@ -5,6 +5,7 @@
 //! beside the configuration, which then works for reading; where the mistake touches what is
 //! written, [`Config::check_writable`] refuses.
 
+mod cache;
 mod credentials;
 mod endpoint;
 mod host;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use crate::error::{quoted, Code, Error, Result};
 
+pub use cache::CacheOptions;
 pub use credentials::{Credentials, Keys, Source};
 pub(crate) use endpoint::encode_path;
 pub use endpoint::{Address, AddressingStyle, Endpoint};
@@ -31,6 +33,9 @@ pub use secret::Secret;
 pub use written::Written;
 
 use options::Options;
+
+/// The most uploads at once that can be asked for.
+pub(crate) const MOST_CONCURRENT: u32 = 1024;
 
 /// A configuration with which requests can be formed.
 #[derive(Debug)]
@@ -63,6 +68,10 @@ pub struct Config {
     pub deadline: Duration,
     /// Attempts after the first.
     pub retries: u32,
+    /// Uploads under way at once in bulk work.
+    pub concurrency: u32,
+    /// Where copies of contents are kept.
+    pub cache: Option<CacheOptions>,
     /// Masks the secrets of these options.
     pub mask: Mask,
     refusal: Option<String>,
@@ -121,6 +130,8 @@ impl Config {
             read_timeout: options.seconds("ReadTimeout", 0.1, 600.0),
             deadline: options.seconds("Deadline", 0.1, 3600.0),
             retries: options.whole_number("Retries", 0, 20),
+            concurrency: options.whole_number("Concurrency", 1, MOST_CONCURRENT),
+            cache: CacheOptions::parse(&mut options),
             mask: mask.clone(),
             refusal: None,
             other_endpoint: endpoint.in_other_style(&bucket),

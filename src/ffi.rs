@@ -101,6 +101,7 @@ pub unsafe extern "C" fn rts3_store(
 }
 
 /// Reads the content of `key`. The bytes given are those whose SHA-256 is `key`, always.
+/// With a `deadline_ms` of 1 only a local copy is looked for (option CacheDir); without one it is `RTS3_TIMEOUT`.
 ///
 /// Where `reserve` is not NULL, it is asked for room once the size is known, and `*data` (`data` may
 /// be NULL) becomes what it returned last. Where `reserve` is NULL, the library allocates `*data`,

@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod bulk;
+pub(crate) mod cache;
 pub mod config;
 pub(crate) mod content_type;
 pub mod error;

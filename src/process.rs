@@ -8,8 +8,11 @@
 mod command;
 mod fork;
 mod page;
+mod tally;
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::{mem, process, ptr, thread};
 
@@ -96,6 +99,19 @@ impl<T: Sync> Default for PerProcess<T> {
 pub fn check_descriptors(count: usize) -> io::Result<()> {
     let opened: io::Result<Vec<_>> = (0..count).map(|_| std::fs::File::open("/dev/null")).collect();
     opened.map(drop)
+}
+
+/// The user whose rights this process has.
+pub fn user() -> u32 {
+    // SAFETY: it can't fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Takes the lock of a file, which the system takes back when the file is closed; false if somebody else has it.
+/// A child forked meanwhile has it as well.
+pub fn try_lock(file: &File) -> bool {
+    // SAFETY: the descriptor is open.
+    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) == 0 }
 }
 
 /// Starts a thread that no signal is delivered to.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::future::{select, Either};
 
+use crate::cache::Cache;
 use crate::config::{Config, Credentials, DirectLink, Mistake};
 use crate::error::{quoted, Code, Error, Result};
 use crate::key::Key;
@@ -23,6 +24,8 @@ pub(crate) use engine::Engine;
 use local::Local;
 pub(crate) use upload::Stored;
 
+/// With so little time for it a server is not asked: that would say nothing about the server.
+const COPIES_ONLY: Duration = Duration::from_millis(1);
 /// What a link may wait for keys: a page asks for many.
 const LINK_KEYS: Duration = Duration::from_secs(5);
 
@@ -79,6 +82,7 @@ impl Store {
             self.store_object(client, budget, &object).await
         })?;
         self.page.proven.store(true, Relaxed);
+        self.keep_copy(key, content);
         Ok(())
     }
 
@@ -98,23 +102,32 @@ impl Store {
         stop: impl Future<Output = Error>,
     ) -> Result<(Key, Stored)> {
         let object = self.object(key, content, content_type)?;
-        let stored = engine.run(self.config.deadline, false, async |client, budget| {
+        let result = engine.run(self.config.deadline, false, async |client, budget| {
             let store = std::pin::pin!(self.store_object(client, budget, &object));
             match select(store, std::pin::pin!(stop)).await {
                 Either::Left((result, _)) => result,
                 Either::Right((error, _)) => Err(error),
             }
-        })?;
+        });
+        let stored = self.counted(result)?;
         self.page.proven.store(true, Relaxed);
         Ok((object.key, stored))
     }
 
     /// Reads the content of `key` into `output` and returns its size in bytes. The digest of what
-    /// arrived is that of the key.
+    /// arrived, from the server or from a local copy, is that of the key.
     ///
     /// # Errors
     /// What `output` holds after an error means nothing.
     pub fn get(&self, key: &Key, output: &mut dyn Output, deadline: Option<Duration>) -> Result<u64> {
+        let cache = self.local().cache.as_ref();
+        if let Some(size) = cache.and_then(|cache| cache.get(key, output)) {
+            return Ok(size);
+        }
+        if deadline.is_some_and(|deadline| deadline <= COPIES_ONLY) {
+            let text = format!("{key} is not at hand, and there is no time to ask the server");
+            return Err(Error::new(Code::Timeout, text));
+        }
         let size = self.call(deadline, async |client, budget| {
             match client.get(budget, key, output, false).await {
                 // The damage may have happened on the way.
@@ -125,6 +138,9 @@ impl Store {
             }
         })?;
         self.page.proven.store(true, Relaxed);
+        if let Some(content) = usize::try_from(size).ok().and_then(|size| output.content(size)) {
+            self.keep_copy(key, content);
+        }
         Ok(size)
     }
 
@@ -138,6 +154,9 @@ impl Store {
     /// Removes the object under `key`; gone or never there is success.
     pub fn delete(&self, key: &Key, deadline: Option<Duration>) -> Result<()> {
         self.config.check_writable()?;
+        if let Some(cache) = &self.local().cache {
+            cache.remove(key);
+        }
         self.call(deadline, async |client, budget| client.delete(budget, key).await)
     }
 
@@ -146,14 +165,17 @@ impl Store {
         self.call(deadline, async |client, budget| client.list(budget, after).await)
     }
 
-    /// What the bucket says of itself: a document of S3's, in XML; or what is known here: `credentials` or
-    /// `learned`, lines of `name: value`.
+    /// What the bucket says of itself: a document of S3's, in XML; or what is known here:
+    /// `credentials`, `learned`, `failures` or `cache`, lines of `name: value`.
     ///
     /// # Errors
     /// [`Code::Argument`] for a document that does not exist.
     pub fn inspect(&self, document: &str, deadline: Option<Duration>) -> Result<String> {
-        if document == "learned" {
-            return Ok(self.local().learned.describe(&self.config));
+        match document {
+            "learned" => return Ok(self.local().learned.describe(&self.config)),
+            "failures" => return Ok(self.failures()),
+            "cache" => return Ok(self.local().cache.as_ref().map_or(String::new(), Cache::describe)),
+            _ => {}
         }
         self.call(deadline, async |client, budget| match document {
             "credentials" => Ok(client.keys(budget, "credentials").await?.describe()),
@@ -258,8 +280,35 @@ impl Store {
         work: impl AsyncFnOnce(&Client, &Budget) -> Result<T>,
     ) -> Result<T> {
         let deadline = deadline.unwrap_or(self.config.deadline);
-        self.local()
-            .call(&self.config, deadline, self.fails_fast.load(Relaxed), work)
+        let result = self
+            .local()
+            .call(&self.config, deadline, self.fails_fast.load(Relaxed), work);
+        self.counted(result)
+    }
+
+    /// Counts what went wrong.
+    fn counted<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.page.failures.count(self.page.now(), error.code() as usize);
+        }
+        result
+    }
+
+    /// Calls of the last day that failed, in this process and those that share its page; by the names of the codes.
+    fn failures(&self) -> String {
+        let now = self.page.now();
+        let count = |code: &Code| self.page.failures.of_last_day(now, *code as usize);
+        Code::ALL
+            .iter()
+            .filter(|code| count(code) > 0)
+            .map(|code| format!("{}: {}\n", code.name(), count(code)))
+            .collect()
+    }
+
+    fn keep_copy(&self, key: &Key, content: &[u8]) {
+        if let Some(cache) = &self.local().cache {
+            cache.put(key, content);
+        }
     }
 
     fn local(&self) -> &Local {

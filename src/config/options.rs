@@ -44,7 +44,7 @@ const fn written(name: &'static str, default: &'static str) -> OptionInfo {
 }
 
 /// Every option, with its default: the one list of them.
-pub const OPTIONS: [OptionInfo; 26] = [
+pub const OPTIONS: [OptionInfo; 29] = [
     option("Type", ""),
     option("Bucket", ""),
     option("AccessKeyId", ""),
@@ -61,6 +61,8 @@ pub const OPTIONS: [OptionInfo; 26] = [
     written("StorageClass", ""),
     written("ExpectedBucketOwner", ""),
     written("Checksum", "auto"),
+    option("CacheDir", ""),
+    option("CacheSize", "1 GiB"),
     option("CAFile", ""),
     option("Proxy", ""),
     written("CreateBucket", "1"),
@@ -71,6 +73,7 @@ pub const OPTIONS: [OptionInfo; 26] = [
     option("ReadTimeout", "15"),
     option("Deadline", "120"),
     option("Retries", "4"),
+    option("Concurrency", "32"),
 ];
 
 /// The names of all options.

@@ -89,7 +89,9 @@ pub unsafe extern "C" fn rts3_list(
 /// S3's, which come in XML: "location", "lifecycle", "versioning", "encryption", "object-lock",
 /// "policyStatus", "publicAccessBlock", "acl", "uploads"; or what is known here, as lines of `name: value`:
 /// "credentials" (source, access-key-id, expires, in seconds since 1970, where they do), "learned" (region,
-/// style, condition, clock-offset). `*text` is to be released with `rts3_free`.
+/// style, condition, clock-offset), "failures" (how many calls failed in the last day, by the name of their status; those of this
+/// process and of others forked from the same parent after `rts3_open`), "cache" (directory, limit, bytes, hits,
+/// misses; nothing without the option CacheDir). `*text` is to be released with `rts3_free`.
 ///
 /// # Safety
 /// `document` is NUL-terminated.

@@ -11,10 +11,10 @@ use super::handle::{self, rts3_handle};
 use super::registry::Registry;
 use super::text::{bytes, optional_text, put_hex, target};
 use crate::bulk::Bulk;
+use crate::config::MOST_CONCURRENT;
 use crate::error::{Code, Error, Result};
 use crate::key::Key;
 
-const CONCURRENCY: usize = 32;
 const MEMORY: u64 = 256 * 1024 * 1024;
 
 /// Many contents on their way into a bucket. Opaque.
@@ -59,7 +59,7 @@ fn misuse(text: &str) -> Error {
 /// signals blocked, and live until `rts3_bulk_close`. It belongs to the process that made it; any of its
 /// threads may use it.
 ///
-/// `concurrency`: uploads under way at once, at most; 0 means 32. `memory`: bytes of contents that it may
+/// `concurrency`: uploads under way at once, at most; 0 means what the option Concurrency says. `memory`: bytes of contents that it may
 /// hold; 0 means 256 MiB.
 ///
 /// # Safety
@@ -76,14 +76,14 @@ pub unsafe extern "C" fn rts3_bulk_open(
         let store = handle::find(handle)?;
         let bulk = target(bulk, "bulk")?;
         let concurrency = match concurrency {
-            0 => CONCURRENCY,
-            given @ 1..=1024 => given as usize,
-            _ => return Err(misuse("concurrency is above 1024")),
+            0 => store.config().concurrency,
+            given @ 1..=MOST_CONCURRENT => given,
+            _ => return Err(misuse(&format!("concurrency is above {MOST_CONCURRENT}"))),
         };
         let memory = if memory == 0 { MEMORY } else { memory };
         let new = rts3_bulk {
             process: std::process::id(),
-            bulk: Mutex::new(Some(Arc::new(Bulk::new(store, concurrency, memory)))),
+            bulk: Mutex::new(Some(Arc::new(Bulk::new(store, concurrency as usize, memory)))),
         };
         *bulk = ptr::from_ref(BULKS.add(new, |_| false)).cast_mut();
         Ok(())

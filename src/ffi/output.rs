@@ -68,6 +68,10 @@ impl Output for Reserved {
     fn write(&mut self, offset: usize, piece: &[u8]) {
         put(self.room, self.size, offset, piece);
     }
+
+    fn content(&self, size: usize) -> Option<&[u8]> {
+        content(self.room, self.size, size)
+    }
 }
 
 /// Room from malloc.
@@ -106,12 +110,27 @@ impl Output for Allocated {
     fn write(&mut self, offset: usize, piece: &[u8]) {
         put(self.room, self.size, offset, piece);
     }
+
+    fn content(&self, size: usize) -> Option<&[u8]> {
+        content(self.room, self.size, size)
+    }
 }
 
 impl Drop for Allocated {
     fn drop(&mut self) {
         // SAFETY: `room` is NULL or came from realloc, and was not released.
         unsafe { libc::free(self.room.cast()) }
+    }
+}
+
+fn content<'a>(room: *const u8, held: usize, size: usize) -> Option<&'a [u8]> {
+    if size > held {
+        return None;
+    }
+    match size {
+        0 => Some(&[]),
+        // SAFETY: `room` has `held` bytes, and those asked for were written.
+        _ => Some(unsafe { std::slice::from_raw_parts(room, size) }),
     }
 }
 

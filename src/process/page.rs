@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 use std::{io, ptr};
 
+use super::tally::Tally;
+
 /// The longest name that [`Names`] take, in bytes.
 const LONGEST_NAME: usize = 64;
 
@@ -48,6 +50,14 @@ pub struct Page {
     pub no_keys_until: AtomicU64,
     /// How long that was last, in milliseconds.
     pub no_keys_for: AtomicU64,
+    /// Calls that failed, by the code of their error.
+    pub failures: Tally,
+    /// Reads that a local copy served.
+    pub cache_hits: AtomicU64,
+    /// Reads for which there was none.
+    pub cache_misses: AtomicU64,
+    /// When trouble with the local copies was told last.
+    pub cache_told: AtomicU64,
 }
 
 impl Page {
@@ -70,6 +80,10 @@ impl Page {
             proven: AtomicBool::default(),
             no_keys_until: AtomicU64::default(),
             no_keys_for: AtomicU64::default(),
+            failures: Tally::default(),
+            cache_hits: AtomicU64::default(),
+            cache_misses: AtomicU64::default(),
+            cache_told: AtomicU64::default(),
         }
     }
 

@@ -23,6 +23,8 @@ pub trait Output {
     fn reserve(&mut self, size: usize) -> bool;
     /// Takes the bytes at this offset, within the room.
     fn write(&mut self, offset: usize, piece: &[u8]);
+    /// The first `size` bytes of what was written, where they are at hand.
+    fn content(&self, size: usize) -> Option<&[u8]>;
 }
 
 /// A body for the connection, and the future that fills it from memory that is only borrowed.

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::engine::Engine;
+use crate::cache::Cache;
 use crate::config::{Config, Keys};
 use crate::error::{Code, Error, Result};
 use crate::log::Log;
@@ -23,6 +24,8 @@ pub(super) struct Local {
     pub(super) log: Arc<Log>,
     pub(super) learned: Arc<Learned>,
     pub(super) credentials: Arc<Credentials>,
+    /// None: no copies are kept.
+    pub(super) cache: Option<Cache>,
     bucket_made: Mutex<Option<Instant>>,
     /// That of the last link.
     presigner: Mutex<Option<Arc<Presigner>>>,
@@ -37,9 +40,13 @@ impl Local {
             network: Network::default(),
             learned: Arc::new(Learned::new(page, Arc::clone(&log))),
             credentials: Arc::new(Credentials::new(Arc::clone(config), page, Arc::clone(&log))),
-            log,
+            cache: config
+                .cache
+                .clone()
+                .map(|options| Cache::new(options, page, Arc::clone(&log))),
             bucket_made: Mutex::new(None),
             presigner: Mutex::new(None),
+            log,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Store, Get and Delete against a server that may do anything; each test looks into the bucket.
 
 mod addresses;
+mod copies;
 mod learned;
 mod options;
 mod outage;
@@ -60,6 +61,10 @@ impl Output for Vec<u8> {
 
     fn write(&mut self, offset: usize, piece: &[u8]) {
         self[offset..offset + piece.len()].copy_from_slice(piece);
+    }
+
+    fn content(&self, size: usize) -> Option<&[u8]> {
+        self.get(..size)
     }
 }
 

@@ -189,4 +189,8 @@ impl Output for Discard {
     }
 
     fn write(&mut self, _offset: usize, _piece: &[u8]) {}
+
+    fn content(&self, _size: usize) -> Option<&[u8]> {
+        None
+    }
 }

@@ -24,6 +24,9 @@ use RT::ExternalStorage::AmazonS3::Secrets;
 # What is ours in the hash of options: the library's handle, or why there is none; a mistake that forbids to write
 my @OURS = qw(_Native _Broken _Refusal);
 
+# With so little time, in milliseconds, the library looks for a local copy only
+use constant COPIES_ONLY => 1;
+
 # Lines logged once in each process
 my %Logged;
 
@@ -134,6 +137,10 @@ sub Get {
     my ($sha) = @_;
 
     my ( $content, $error ) = $self->_Try( sub { $_[0]->get( $sha, deadline => $_[1] ) } );
+    if ( !defined $content && $error->name eq 'timeout' && length( $self->{CacheDir} // '' ) ) {
+        ($content) = $self->{_Native}->get( $sha, deadline => COPIES_ONLY );    # it takes no time
+        $self->_Drain;
+    }
     return ($content) if defined $content;
 
     # A 404 proves nothing before something was found: Bucket or Prefix may be wrong
@@ -473,6 +480,19 @@ value given here holds in both.
 Attempts after the first, with random pauses that grow up to 5 seconds, or as long as the server asks for. What can't
 get better, such as a file that is not there or a right that is missing, is tried once. Default: 4.
 
+=item C<Concurrency>
+
+Uploads under way at once when many files are moved, by C<rt-s3 externalize>. Default: 32.
+
+=item C<CacheDir>
+
+A directory on this machine for copies of what was read or stored, see L</LOCAL COPIES>. Default: none, and no copies
+are kept.
+
+=item C<CacheSize>
+
+What the copies of one user may take: bytes, or a whole number of KiB, MiB, GiB or TiB. Default: 1 GiB.
+
 =item C<DirectLink>
 
 The kind of direct links: C<public> or C<presigned>, see L</DIRECT LINKING>. Default: C<public>. They are off unless RT's
@@ -507,6 +527,26 @@ reason. RT's full-text indexer skips what is missing or damaged.
 
 An attachment that is in external storage can't be encrypted or decrypted in the database: RT would overwrite the
 reference to it.
+
+=head1 LOCAL COPIES
+
+With C<CacheDir> a file that was read or stored before is read again without the network, also while S3 is down.
+
+    mkdir -m 1777 /var/cache/rts3
+
+    CacheDir  => '/var/cache/rts3',
+    CacheSize => '4 GiB',
+
+Each user of the machine has a directory of their own in there, with mode 700: the web server's copies are the web
+server's, and all its processes share them. It has to be on a local disk. What was not used for longest goes first; a
+file larger than a quarter of C<CacheSize> is not kept. A copy is named after its content, so it is never out of date,
+and its SHA-256 is checked each time it is read: one that was damaged is dropped, and the file comes from S3. Only
+reading uses copies; storing, and the commands of C<rt-s3>, ask S3 itself. Trouble with the directory is a warning in
+RT's log, once in ten minutes, and costs no file.
+
+The copies are whole attachments, not encrypted: whoever may read the web server's files may read them. C<Delete> drops
+the copy of the user it runs as; those of other users stay until they make room, or until you remove their directory,
+which may be done at any time.
 
 =head1 DELETING
 

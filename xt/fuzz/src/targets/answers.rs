@@ -210,6 +210,10 @@ impl Output for Room {
     fn write(&mut self, offset: usize, piece: &[u8]) {
         self.0[offset..offset + piece.len()].copy_from_slice(piece);
     }
+
+    fn content(&self, _size: usize) -> Option<&[u8]> {
+        None
+    }
 }
 
 /// Flags that say how an answer is sent.
