@@ -97,7 +97,10 @@ sub LoadRT {
     eval { require RT; 1 }
         or $self->Stop("RT can't be loaded (its lib directory is sought in @{ $self->{libs} }): $@");
     eval { RT->LoadConfig; 1 } or $self->Stop("RT's configuration can't be loaded: $@");
-    RT->Config->Set( LexiconLanguages => 'en' );    # the catalogues of all languages take 70 MB
+
+    # What is never used here takes memory: the catalogues of all languages 70 MB, libraries that draw 7 MB
+    RT->Config->Set( LexiconLanguages => 'en' );
+    RT->Config->Set( $_               => 1 ) for qw(DisableGD DisableGraphViz);
     eval { RT->Init; 1 } or $self->Stop("RT can't start: $@");
     $self->{rt} = 1;
     return;
@@ -116,7 +119,22 @@ sub Backend {
     $self->Stop( "RT's own module is loaded instead of this one: $INC{'RT/ExternalStorage/AmazonS3.pm'}; "
             . 'see where "make install" has put it' )
         if !$backend->can('DownloadURLFor') || !defined &{ BACKEND . '::_Try' };
+    $self->_AskServer($backend) if length( $backend->{CacheDir} // '' );
     return $backend;
+}
+
+# Local copies say nothing of the bucket
+sub _AskServer {
+    my ( $self, $backend ) = @_;
+    return if $self->{asks_server}++ || !$backend->{_Native};
+    my @names = grep { !/\A(?:_.*|Type|CacheDir|CacheSize)\z/ && !ref $backend->{$_} } keys %{$backend};
+    my ( $native, $error ) =
+        RT::ExternalStorage::AmazonS3::Native->open( map { $_ => $backend->{$_} } @names );
+    $self->Stop($error) if !$native;
+    $native->drain;
+    $backend->_Drain;
+    $backend->{_Native} = $native;
+    return;
 }
 
 # The library's handle of that backend
