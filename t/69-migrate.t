@@ -1,0 +1,226 @@
+#!/usr/bin/perl
+# rt-s3 migrate: from RT's own directory into a bucket, from there into another one, and every byte stays what it was.
+
+use strict;
+use warnings;
+
+use FindBin;
+use JSON::PP ();
+use Test::More;
+
+use lib "$FindBin::Bin/lib";
+use Rts3::Test::Contents;
+use Rts3::Test::File     qw(spew);
+use Rts3::Test::Migrate  qw(dump_rows migrate storage_file);
+use Rts3::Test::Needs    qw(needs_library needs_rt needs_s3);
+use Rts3::Test::S3Client ();
+
+needs_library;
+my $s3    = needs_s3;
+my $other = needs_s3;
+my $rt    = needs_rt( config => 'Set($ExternalStorageCutoffSize, ' . Rts3::Test::Contents->cutoff . ');' );
+my $disk  = $rt->dir . '/attachments';
+mkdir $disk or die "$disk: $!";
+my %disk = ( Type => 'Disk', Path => $disk );
+$rt->set_storage(%disk);
+my ($contents) = Rts3::Test::Contents->create( $rt, {} );
+my ( $exit, $out, $err ) = $rt->run_script('rt-externalize-attachments');
+is( "$exit$err", '0', q{RT's own script, RT's own Disk} );
+is_deeply( [ $contents->not_moved ], [], '... has moved all' );
+my @digests = $contents->digests;
+my $count   = @digests;
+my @rows    = dump_rows($rt);
+
+my %first  = ( Type => 'AmazonS3', Bucket => 'first',  $s3->options );
+my %second = ( Type => 'AmazonS3', Bucket => 'second', Prefix => 'rt/', $other->options );
+my $first  = storage_file( $rt, 'first.pm',  %first );
+my $second = storage_file( $rt, 'second.pm', %second );
+
+subtest 'a dry run changes nothing' => sub {
+    ( $exit, $out, $err ) = migrate( $rt, '--dry-run', '--to', $first );
+    is( "$exit$err", '0', 'exit status' );
+    like( $out, qr/^The bucket first at \S+ is not there; it would be made$/m, 'it would make the bucket' );
+    like( $out, qr/^$count would be copied, 0 are there$/m,                    '... and copy all' );
+    is_deeply( [ map { $_->{operation} } grep { $_->{operation} !~ /^(?:List|Head)/ } $s3->requests ],
+        [], 'but does not' );
+    is_deeply( [ dump_rows($rt) ], \@rows, 'the database is what it was' );
+};
+
+subtest 'Disk to a bucket' => sub {
+    ( $exit, $out, $err ) = migrate( $rt, '--to', $first );
+    is( "$exit$err", '0', 'exit status' );
+    like( $out, qr/^The bucket first at \S+ was made$/m, 'the bucket is made, although RT has external rows' );
+    like( $out, qr/^$count copied \(\d+\.\d MB\), 0 there already, 0 failed$/m, 'all is copied' );
+    like(
+        $out,
+        qr/^The target, verified: \d+ references to $count files; $count objects in the bucket: all well$/m,
+        '... and verified'
+    );
+    like(
+        $out,
+        qr/^  1\. put the %ExternalStorage of \Q$first\E into RT_SiteConfig\.pm/m,
+        '... and it says what to do now'
+    );
+    is_deeply( [ $s3->objects('first') ], \@digests, 'the bucket holds all, and no more' );
+    is_deeply( [ dump_rows($rt) ],        \@rows,    'the database is what it was' );
+    is_deeply( [ $contents->not_intact ], [],        'RT reads from Disk' );
+    $rt->set_storage(%first);
+    rename $disk, "$disk.away" or die "$disk: $!";
+    is_deeply( [ $contents->not_intact ], [], 'switched, RT reads from the bucket, byte for byte' );
+    rename "$disk.away", $disk or die "$disk: $!";
+
+    my $client = Rts3::Test::S3Client->new(
+        url        => $s3->http,
+        access_key => $s3->access_key,
+        secret_key => $s3->secret_key,
+        region     => 'us-east-1'
+    );
+    my %type =
+        map { ( Rts3::Test::Contents::digest($_) => $_->{type} ) }
+        grep { ( $_->{type} // '' ) =~ /png|pdf/ } $contents->moved;
+    is( $client->request( HEAD => "/first/$_" )->header('Content-Type'), $type{$_}, "$_ has its type" )
+        for sort keys %type;
+};
+
+subtest 'once more' => sub {
+    $s3->clear_log;
+    ( $exit, $out, $err ) = migrate( $rt, '--from', "Disk:$disk" );
+    is( "$exit$err", '0', 'exit status' );
+    like( $out, qr/^0 copied \(0\.0 MB\), $count there already, 0 failed$/m, 'nothing is copied' );
+    like( $out, qr/^RT works with the target already/m,                      'it sees that RT was switched' );
+    is( scalar $s3->requests( operation => qr/^(?:Put|Head)Object/ ), 0, '... and nothing is asked for' );
+    my $read = $s3->requests( operation => 'GetObject' );
+    cmp_ok( $read, '<', $count / 2, '... and no more is read than rt-s3 verify reads' );
+};
+
+subtest 'from one bucket to another, with a prefix, on another server' => sub {
+    ( $exit, $out, $err ) = migrate( $rt, '--to', $second, '--json' );
+    is( "$exit$err", '0', 'exit status' );
+    my @lines = map { JSON::PP::decode_json($_) } split /\n/, $out;
+    is( scalar @lines,                               1,          '--json: one object' );
+    is( $lines[0]{copied} . ' ' . $lines[0]{failed}, "$count 0", '... how many' );
+    is( $lines[0]{verify}{objects},                  $count,     '... and what was found of the target' );
+    is_deeply( [ $other->objects('second') ], [ map {"rt/$_"} @digests ], 'all is there' );
+    $rt->set_storage(%second);
+    $s3->stop;
+    is_deeply( [ $contents->not_intact ], [], 'switched, RT reads it, byte for byte' );
+    $s3->restart;
+
+    my ($more) = Rts3::Test::Contents->create( $rt, { mark => 'new' } );
+    ( $exit, undef, $err ) = $rt->run_tool('externalize');
+    is( "$exit$err", '0', 'it goes on from there' );
+    ( $exit, $out, $err ) = migrate( $rt, '--to', $first, '--quiet' );
+    is( "$exit$out$err", '0', 'and back, without a word' );
+    my %seen;
+    is_deeply(
+        [ $s3->objects('first') ],
+        [ sort grep { !$seen{$_}++ } @digests, $more->digests ],
+        '... what came since, too'
+    );
+    $rt->set_storage(%first);
+    is_deeply( [ Rts3::Test::Contents::not_intact( $contents, $more ) ], [],                 '... byte for byte' );
+    is_deeply( [ dump_rows($rt) ],                                       [ dump_rows($rt) ], 'the database' );
+};
+
+my $wrong = $rt->dir . '/wrong.pm';
+
+sub refused {
+    my ( $what,   $message, @arguments ) = @_;
+    my ( $status, $text,    $errors )    = migrate( $rt, @arguments );
+    is( $status, 64, "$what: exit status" );
+    like( $errors, $message, '... what is wrong' );
+    unlike( $errors . $text, qr/top-secret/, '... and no secret' );
+    return;
+}
+
+subtest 'wrong use' => sub {
+    my $n = () = $s3->objects('first');
+    refused( 'neither side', qr/say with --from or with --to/ );
+    refused( 'the same place', qr/both sides are the same place, bucket first at/, '--to', $first );
+    my $again = storage_file( $rt, 'again.pm', %first, Host => uc $first{Host} . '/', AccessKeyId => 'other' );
+    refused( 'the same place, said otherwise', qr/both sides are the same place/,    '--from', $again );
+    refused( 'no such file', qr{--from: /no/such/file cannot be read: No such file}, '--from', '/no/such/file' );
+    refused( 'a directory',  qr/--from: \S+ is no file/,                             '--from', $rt->dir );
+    for my $text (
+        [
+            'not Perl',
+            qr/is not in the form of RT_SiteConfig\.pm: there is an error in line 2/,
+            "\nSet(%ExternalStorage, top-secret => (;"
+        ],
+        [
+            'an exception',
+            qr/is not in the form of RT_SiteConfig\.pm: there is an error in line 1/,
+            "die 'top-secret';"
+        ],
+        [ 'something else', qr/sets no %ExternalStorage/, "Set(\$rtname, 'top-secret');" ],
+        [
+            'no Type',
+            qr/sets %ExternalStorage without a Type/,
+            "Set(%ExternalStorage, SecretAccessKey => 'top-secret');"
+        ],
+        [ 'an end', qr/could not be read/, 'exit 0;' ],
+        )
+    {
+        spew( $wrong, $text->[2] );
+        chmod 0600, $wrong;
+        refused( $text->[0], $text->[1], '--from', $wrong );
+    }
+    spew( $wrong, q{Set(%ExternalStorage, Type => 'Disk', Path => '/tmp');} );
+    chmod 0666, $wrong;
+    refused( 'a file for everybody to write', qr/can be written by everybody on this machine/, '--from', $wrong );
+    refused(
+        'a directory to copy into',
+        qr/only be copied into a bucket, and \S+ is Disk in/,
+        '--to', storage_file( $rt, 'disk.pm', %disk )
+    );
+    refused( 'a number', qr/--concurrency: '0' is not a whole number/, '--from', $second, '--concurrency=0' );
+
+    $rt->set_storage(%disk);
+    refused(
+        'RT has a directory, and nothing else is said',
+        qr/and RT is configured for Disk in .*; name a file/,
+        '--from', $second
+    );
+    $rt->set_storage(%first);
+    for my $text (
+        [
+            'a directory that is not there',
+            qr{the source: Path provided for Disk .* does not exist},
+            q{Type => 'Disk', Path => '/no/such'}
+        ],
+        [
+            'a Type that does not exist',
+            qr{the source: Can't load external storage engine Nowhere: },
+            q{Type => 'Nowhere'}
+        ],
+        [ 'a bucket without a name', qr{the source: .*Bucket}, q{Type => 'AmazonS3'} ],
+        )
+    {
+        spew( $wrong, "Set(%ExternalStorage, $text->[2]);" );
+        chmod 0600, $wrong;
+        ( $exit, $out, $err ) = migrate( $rt, '--from', $wrong );
+        is( $exit, 2, "$text->[0]: exit status" );
+        like( $err, $text->[1], '... what is wrong' );
+    }
+    spew( $wrong,
+        q{Set($rtname, 'elsewhere'); Set(%ExternalStorage, Type => 'AmazonS3', Bucket => 'b', SecretAccessKey => 'top-secret', AccessKeyId => 'k', Wrong => 1, Host => 'http://127.0.0.1:1', Retries => 0);}
+    );
+    chmod 0644, $wrong;
+    ( $exit, $out, $err ) = migrate( $rt, '--from', $wrong );
+    is( $exit, 2, 'a server that is not there: exit status' );
+    like(
+        $err,
+        qr/^warning: \S+ can be read by everybody on this machine, and holds a secret/m,
+        'a secret for everybody to read'
+    );
+    like( $err, qr/^\S+wrong\.pm: .*Wrong/m,                                '... and an option that does not exist' );
+    like( $err, qr/^rt-s3 migrate: stopped: the source: .*127\.0\.0\.1:1/m, '... and what is wrong' );
+    is( () = $s3->objects('first'), $n, 'nothing has happened to the bucket' );
+    ( $exit, $out, $err ) = migrate( $rt, '--help' );
+    like( $out, qr/--concurrency=NUMBER.*EXIT STATUS/s, '--help is the manual' );
+};
+
+is_deeply( [ grep { !/^-$/ && $_ ne $rt->expected_module } map { $_->{path} } $rt->loaded_modules ],
+    [], 'all of this with our module' );
+
+done_testing;
