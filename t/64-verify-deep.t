@@ -103,6 +103,13 @@ sub gets {
     return @keys;
 }
 
+sub kept {
+    return $rt->call( <<'END' );
+        require RT::ExternalStorage::AmazonS3::Records;
+        return RT::ExternalStorage::AmazonS3::Records->Last('verify');
+END
+}
+
 subtest 'every object' => sub {
     my ( $status, $found, $last ) = deep();
     is( $status,                   0,  'exit status' );
@@ -168,11 +175,11 @@ subtest 'progress' => sub {
         my (%options) = @_;
         my $tool      = RT::ExternalStorage::AmazonS3::Tool->new( options => \%options );
         my $told      = RT::ExternalStorage::AmazonS3::Tool::Verify::Report->new($tool);
-        $told->{terminal} = 0;
+        $told->{progress}{terminal} = 0;
         open my $err, '>', \my $text or die $!;
         local *STDERR = $err;
         $told->Progress( 'done', $_, 1000 ) for 1 .. 10;
-        $told->{shown} -= 61;
+        $told->{progress}{shown} -= 61;
         $told->Progress( 'done', $_, 1000 ) for 11 .. 20;
         close $err or die $!;
         return $text // '';
@@ -235,6 +242,7 @@ subtest 'ended and taken up again' => sub {
                 qr/"error":"ended by SIG$signal; \d+ of 40 references looked at, \d+ objects looked at; the same command goes on from there"/,
                 '... where it stands'
             );
+            like( kept()->{stopped}, qr/\Aended by SIG$signal/, '... and that is kept' );
         }
         $s3->faults;
         my $kept   = $json->decode( slurp($state) );
@@ -250,12 +258,21 @@ subtest 'ended and taken up again' => sub {
         my %gets   = map  { $_ => 1 } gets();
         is_deeply( [ sort keys %gets ], \@expect, '... what was whole is not read again' );
         ok( !-e $state, '... in the end the file is gone' );
+
+        my $whole = kept();
+        is_deeply( [ @{$whole}{qw(checked damaged stopped)} ], [ 40, 2, undef ], 'what is kept is of both' );
+        cmp_ok( $whole->{started}, '<=', int $ended, '... from the first on' );
     }
     restore();
 };
 
 subtest 'state files' => sub {
-    for my $wrong ( "\n", '{}', '[]', '{"after":"x","again":[],"bucket":""}' ) {
+    for my $wrong (
+        "\n", '{}', '[]',
+        '{"after":"x","again":[],"bucket":""}',
+        '{"after":"","again":[],"bucket":"","looked":"x"}'
+        )
+    {
         spew( $state, $wrong );
         my ( $status, undef, $last ) = deep( '--state', $state );
         is( $status, 2, 'no file of ours' );

@@ -3,14 +3,11 @@ package RT::ExternalStorage::AmazonS3::Tool::Verify::Report;
 use strict;
 use warnings;
 
-use IO::Handle  ();
 use Time::HiRes ();
 
 use RT::ExternalStorage::AmazonS3::Quantity qw(size);
 use RT::ExternalStorage::AmazonS3::Records;
-
-# A line this often where nobody watches, and on a terminal; seconds
-use constant { SELDOM => 60, OFTEN => 0.2 };
+use RT::ExternalStorage::AmazonS3::Tool::Verify::Progress;
 
 # What stands there instead of a digest may be a whole file
 use constant LONGEST => 80;
@@ -23,16 +20,10 @@ my @FOUND = qw(missing damaged invalid unreadable orphan repaired);
 
 sub new {
     my ( $class, $tool ) = @_;
-    my $terminal = -t STDERR;             ## no critic (ProhibitInteractiveTest) it is not about asking
-    my $now      = Time::HiRes::time();
-    $_->autoflush(1) for \*STDOUT, \*STDERR;
     return bless {
         output   => $tool->Output,
-        silent   => scalar $tool->Option('quiet'),
-        terminal => $terminal,
-        started  => $now,
-        shown    => $terminal ? 0 : $now,
-        width    => 0,
+        progress => RT::ExternalStorage::AmazonS3::Tool::Verify::Progress->new($tool),
+        started  => Time::HiRes::time(),
         found    => { map { $_ => 0 } @FOUND },
         kept     => { map { $_ => [] } @FOUND }
     }, $class;
@@ -130,39 +121,15 @@ sub Summary {
     return;
 }
 
-# ---- progress
-
+# How far it is
 sub Progress {
-    my ( $self, $text, $done, $most ) = @_;
-    return if $self->{silent};
-    my $now = Time::HiRes::time();
-    return if $now - $self->{shown} < ( $self->{terminal} ? OFTEN : SELDOM );
-    if ( ( $self->{phase} // '' ) ne $text ) { @$self{qw(phase begun first)} = ( $text, $now, $done ) }
-    $self->{shown} = $now;
-    my $line = "$text: $done" . ( $most ? sprintf ' of %d (%d%%)', $most, 100 * $done / $most : '' );
-    my $time = $now - $self->{begun};
-    $line .= sprintf ', %.0f/s', ( $done - $self->{first} ) / $time if $time > 1;
-
-    if ( $self->{terminal} ) {
-        printf STDERR "\r%-*s", $self->{width}, $line;
-        $self->{width} = length $line;
-    }
-    else {
-        print STDERR "$line\n";
-    }
-    return;
+    my ( $self, @how_far ) = @_;
+    return $self->{progress}->Show(@how_far);
 }
 
-sub _Clear {
-    my ($self) = @_;
-    printf STDERR "\r%*s\r", $self->{width}, '' if $self->{width};
-    $self->{width} = 0;
-    return;
-}
+sub _Clear { return $_[0]{progress}->Clear }
 
 sub _Seconds { return Time::HiRes::time() - $_[0]{started} }
-
-sub DESTROY { $_[0]->_Clear; return }
 
 1;
 
