@@ -69,7 +69,7 @@ sub Months {
             $bottom -= $high;
             push @boxes, _Box( $kind, $i * $width + $gap / 2, $bottom, $width - $gap, $high );
         }
-        push @parts, '<g><title>' . _Escaped($text) . '</title>', @boxes, '</g>';
+        push @parts, '<g><title>' . Escaped($text) . '</title>', @boxes, '</g>';
         push @said, $text;
     }
     push @parts, _Names( $height - 5, @columns ), _Legend( $height, \%names );
@@ -137,9 +137,9 @@ sub _Picture {
           '<svg class="rts3-chart" role="img" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 '
         . WIDTH
         . " $height\"><title>"
-        . _Escaped($title)
+        . Escaped($title)
         . '</title><desc>'
-        . _Escaped($description)
+        . Escaped($description)
         . "</desc><style>$STYLE</style>"
         . join( '', @parts )
         . '</svg>';
@@ -147,14 +147,14 @@ sub _Picture {
 
 sub _Box {
     my ( $kind, $x, $y, $width, $height ) = @_;
-    return sprintf '<rect class="%s" x="%s" y="%s" width="%s" height="%s"/>', _Escaped($kind),
+    return sprintf '<rect class="%s" x="%s" y="%s" width="%s" height="%s"/>', Escaped($kind),
         map { _Short($_) } $x, $y, $width, $height;
 }
 
 sub _Text {
     my ( $x, $y, $text, $anchor ) = @_;
     return sprintf '<text x="%s" y="%s"%s>%s</text>', _Short($x), _Short($y),
-        $anchor ? qq{ text-anchor="$anchor"} : '', _Escaped($text);
+        $anchor ? qq{ text-anchor="$anchor"} : '', Escaped($text);
 }
 
 sub _Line {
@@ -182,7 +182,7 @@ sub _Short {
     return 0 + sprintf '%.2f', $number;
 }
 
-sub _Escaped {
+sub Escaped {
     my ($text) = @_;
     $text //= '';
     $text =~ s/([&<>"'])/'&#' . ord($1) . ';'/ge;
@@ -223,5 +223,11 @@ A bar for each row, one below the other. CLASS, the colour: C<external> (if not 
 Columns for each month from the first to the last one, or, of more than two years, for each year. MONTHS:
 C<< { '2026-11' => { database => [ COUNT, BYTES ], external => [ COUNT, BYTES ] }, ... } >>. What is not a month is left
 out.
+
+=head1 FUNCTIONS
+
+=head2 Escaped TEXT
+
+For HTML and XML.
 
 =cut

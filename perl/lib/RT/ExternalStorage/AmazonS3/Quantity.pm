@@ -5,7 +5,7 @@ use warnings;
 
 use Exporter qw(import);
 
-our @EXPORT_OK = qw(size number duration);
+our @EXPORT_OK = qw(size number counted duration);
 
 my @UNITS = qw(bytes kB MB GB TB PB);
 my @SPANS = ( [ 86_400, 'day' ], [ 3600, 'hour' ], [ 60, 'minute' ], [ 1, 'second' ] );
@@ -27,12 +27,16 @@ sub number {
     return $number;
 }
 
+sub counted {
+    my ( $number, $noun ) = @_;
+    return number($number) . " $noun" . ( $number == 1 ? '' : 's' );
+}
+
 sub duration {
     my ($seconds) = @_;
     my ($span)    = grep { $seconds >= 2 * $_->[0] } @SPANS;
     my ( $long, $name ) = @{ $span || $SPANS[-1] };
-    my $number = int( $seconds / $long );
-    return "$number $name" . ( $number == 1 ? '' : 's' );
+    return counted( int( $seconds / $long ), $name );
 }
 
 1;
@@ -58,6 +62,10 @@ In bytes, kB, MB and so on, of 1,000 each.
 =head2 number NUMBER
 
 With a comma for the thousands.
+
+=head2 counted NUMBER, NOUN
+
+The same with a noun, which gets an C<s> where there is not one of it.
 
 =head2 duration SECONDS
 

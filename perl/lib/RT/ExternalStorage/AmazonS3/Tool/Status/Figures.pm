@@ -40,7 +40,7 @@ sub new {
     }, $class;
 }
 
-# The figures, as they are kept, and why the bucket's are not among them
+# The figures, as they are kept
 sub Count {
     my ($self) = @_;
     my $tool = $self->{tool};
@@ -53,7 +53,7 @@ sub Count {
     my $why    = $@;
     if ( !$listed ) {
         die $why if !RT::ExternalStorage::AmazonS3::Tool::IsStopped($why) || $self->{is_ended}->();
-        return ( $self->_Figures, $why->{text} );
+        return { %{ $self->_Figures }, unknown => $why->{text} };
     }
     $self->_Compare;
     return $self->_Figures;
@@ -270,7 +270,7 @@ says so.
 
 =head2 Count
 
-A hash, and why the bucket could not be listed:
+A hash:
 
 =over
 
@@ -295,9 +295,11 @@ References to objects that are not there, and those that are no digest; the byte
 
 By month, C<YYYY-MM>, hashes of C<database> and C<external>: each an array of count and bytes.
 
-=back
+=item C<unknown>
 
-What only the bucket tells is C<undef> where that could not be listed.
+Why the bucket could not be listed. What only it tells is C<undef> then.
+
+=back
 
 =head2 Keep FIGURES
 
