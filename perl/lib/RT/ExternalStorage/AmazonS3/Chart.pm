@@ -18,7 +18,7 @@ my %NAMES = ( external => 'in S3', database => 'in the database' );
 
 # Text has the colour of the page's; RT 5 and RT 6 say each in its way that theirs is dark
 my $STYLE = <<'END' =~ s/\s*\n\s*//gr;
-.rts3-chart{display:block;width:100%;max-width:520px;height:auto;font:13px sans-serif;fill:currentColor}
+.rts3-chart{display:block;width:100%;max-width:520px;height:auto;font:14px sans-serif;fill:currentColor}
 .rts3-chart .external{fill:#2a6fb0}
 .rts3-chart .database{fill:#c77700}
 .rts3-chart .rest{fill:currentColor;fill-opacity:.12}

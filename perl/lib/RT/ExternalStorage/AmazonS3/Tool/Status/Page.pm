@@ -19,15 +19,18 @@ my $STYLE = <<'END' =~ s/\s*\n\s*//gr;
 body{margin:0 auto;padding:1rem;max-width:44rem;font:1rem/1.5 sans-serif;background:#fff;color:#1c1c1c}
 h1{font-size:1.4rem}
 h2{font-size:1.1rem;margin-top:2rem}
+h3{font-size:1rem;margin:1rem 0 .3rem}
 table{border-collapse:collapse;width:100%}
-th,td{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0;font-weight:normal;overflow-wrap:anywhere}
+th,td{text-align:left;vertical-align:top;padding:.2rem .8rem .2rem 0;font-weight:normal}
+td{overflow-wrap:anywhere}
 td.number{text-align:right;white-space:nowrap}
 th.part{padding-left:1rem}
 tr.note td{font-size:.85rem;padding:0 0 .4rem 1rem;opacity:.75}
 .look{border-left:.3rem solid #c0392b;padding-left:.7rem;overflow-wrap:anywhere}
 .well{border-left:.3rem solid #2e8b57;padding-left:.7rem}
 @media(prefers-color-scheme:dark){body{background:#1c1c1c;color:#e6e6e6}
-.rts3-chart .external{fill:#5aa9e6}.rts3-chart .database{fill:#f0a63c}}
+body .rts3-chart .external{fill:#5aa9e6}
+body .rts3-chart .database{fill:#f0a63c}}
 END
 
 # A file of that name from now on, so that a long count is not in vain; it has its content with Write
@@ -71,12 +74,12 @@ sub _Html {
     my $host  = RT::ExternalStorage::AmazonS3::Chart::Escaped( RT->Config->Get('rtname') // 'RT' );
     my @look  = ( defined $page{unknown} ? $page{unknown} : (), @{ $page{look} } );
     my @state = map { '<p class="look">' . RT::ExternalStorage::AmazonS3::Chart::Escaped($_) . '</p>' } @look;
-    @state = '<p class="well">Nothing that somebody should look at is known.</p>' if !@look;
+    @state = '<p class="well">Nothing is known that needs a look.</p>' if !@look;
     my @rows = WORDS->Where($figures);
     my @body = (
         "<h1>Attachments of $host</h1>",
         '<p>Counted '
-            . RT::ExternalStorage::AmazonS3::Chart::Escaped( WORDS->Moment( $figures->{ended} // time ) ) . '.</p>',
+            . RT::ExternalStorage::AmazonS3::Chart::Escaped( WORDS->Stamp( $figures->{ended} // time ) ) . '.</p>',
         @state,
         '<h2>Where they are</h2>',
         _Bars(@rows),
@@ -92,7 +95,7 @@ sub _Html {
                     . '</th><td>'
                     . RT::ExternalStorage::AmazonS3::Chart::Escaped( $_->[1] )
                     . '</td></tr>'
-            } WORDS->Told($runs)
+            } WORDS->Told( $runs, 'Stamp' )
         ),
         '</table>',
     );

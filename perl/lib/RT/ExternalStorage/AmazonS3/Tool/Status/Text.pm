@@ -22,7 +22,7 @@ sub Lines {
     return (
         'Counted ' . WORDS->Moment( $figures->{ended} // time ),
         '', _Where($figures), '', _Years( $figures->{months}, _Columns(), _IsUTF8() ),
-        'Last runs', ( map {"  $_->[0]: $_->[1]"} WORDS->Told($runs) )
+        'Last runs', ( map {"  $_->[0]: $_->[1]"} WORDS->Told( $runs, 'Moment' ) )
     );
 }
 

@@ -62,36 +62,44 @@ sub _Saved {
 
 # ---- what the last runs have found
 
-# [ name, text ] of each
+# [ name, text ] of each. $when: Moment, or Stamp for what is read later.
 sub Told {
-    my ( $class, $runs ) = @_;
-    my @told =
-        ( [ externalize => _Moved( $runs->{externalize}, 'moved' ) ], [ verify => _Verified( $runs->{verify} ) ] );
+    my ( $class, $runs, $when ) = @_;
+    my $moved    = sub { return _Moved( _When( $_[0], $when ), @_ ) };
+    my $verified = sub { return _Verified( _When( $_[0], $when ), @_ ) };
+    my @told     = (
+        [ externalize => $moved->( $runs->{externalize}, 'moved' ) ],
+        [ verify      => $verified->( $runs->{verify} ) ]
+    );
     my ( $last, $whole, $deep ) = map { $_ ? $_->{ended} : 0 } @{$runs}{ 'verify', 'verify whole', 'verify deep' };
-    push @told, [ 'verify, to its end' => _Verified( $runs->{'verify whole'} ) ] if $whole && $whole < $last;
-    push @told, [ 'verify --deep'      => _Verified( $runs->{'verify deep'} ) ]  if $deep  && $deep < $whole;
-    push @told, [ internalize          => _Moved( $runs->{internalize}, 'moved' ) ]  if $runs->{internalize};
-    push @told, [ migrate              => _Moved( $runs->{migrate},     'copied' ) ] if $runs->{migrate};
+    push @told, [ 'verify, to its end' => $verified->( $runs->{'verify whole'} ) ] if $whole && $whole < $last;
+    push @told, [ 'verify --deep'      => $verified->( $runs->{'verify deep'} ) ]  if $deep  && $deep < $whole;
+    push @told, [ internalize          => $moved->( $runs->{internalize}, 'moved' ) ]  if $runs->{internalize};
+    push @told, [ migrate              => $moved->( $runs->{migrate},     'copied' ) ] if $runs->{migrate};
     return map { [ $_->[0], _Printable( $_->[1] ) ] } @told;
 }
 
 sub _When {
-    my ($run) = @_;
-    return Moment( __PACKAGE__, $run->{ended} ) . ' on ' . ( $run->{host} // 'an unknown host' );
+    my ( $run, $when ) = @_;
+    return 'no run is known' if !$run;
+    return __PACKAGE__->$when( $run->{ended} ) . ' on ' . ( $run->{host} // 'an unknown host' );
+}
+
+sub Stamp {
+    my ( $class, $time ) = @_;
+    return POSIX::strftime( '%Y-%m-%d %H:%M UTC', gmtime $time );
 }
 
 sub Moment {
     my ( $class, $time ) = @_;
     my $ago = time - $time;
-    return POSIX::strftime( '%Y-%m-%d %H:%M UTC', gmtime $time ) . ', '
-        . ( $ago < 2 ? 'just now' : duration($ago) . ' ago' );
+    return $class->Stamp($time) . ', ' . ( $ago < 2 ? 'just now' : duration($ago) . ' ago' );
 }
 
 sub _Moved {
-    my ( $run, $verb ) = @_;
-    return 'no run is known' if !$run;
-    my $number = $run->{moved} // $run->{copied} // 0;
-    my $text   = _When($run) . ': ' . number($number) . " $verb (" . size( $run->{bytes} // 0 ) . ')';
+    my ( $text, $run, $verb ) = @_;
+    return $text if !$run;
+    $text .= ': ' . number( $run->{moved} // $run->{copied} // 0 ) . " $verb (" . size( $run->{bytes} // 0 ) . ')';
     $text .= ', ' . number( $run->{skipped} ) . ' left as they are' if $run->{skipped};
     $text .= ', ' . number( $run->{failed} ) . ' failed'            if $run->{failed};
     $text .= "; stopped: $run->{stopped}"                           if defined $run->{stopped};
@@ -99,10 +107,10 @@ sub _Moved {
 }
 
 sub _Verified {
-    my ($run) = @_;
-    return 'no run is known' if !$run;
-    my $text = _When($run) . ( $run->{deep} ? ', --deep: ' : ': ' );
-    $text .= counted( $run->{references}, 'reference' ) . ', ' . counted( $run->{objects}, 'object' ) . ': ';
+    my ( $text, $run ) = @_;
+    return $text if !$run;
+    $text .= ( $run->{deep} ? ', --deep: ' : ': ' ) . counted( $run->{references}, 'reference' );
+    $text .= ', ' . counted( $run->{objects}, 'object' ) . ': ';
     my @found = _Found( $run, @BAD, qw(orphan repaired) );
     $text .= @found ? join ', ', @found : 'nothing found';
     $text .= "; stopped: $run->{stopped}" if defined $run->{stopped};
@@ -181,16 +189,16 @@ RT::ExternalStorage::AmazonS3::Tool::Status::Words - figures and runs in words
 Hashes of C<text>, C<count>, C<bytes>, C<note>, C<kind> (C<external> or C<database>) and C<part>, whether it is a part of
 what stands above. C<Count> and C<Bytes> of one of them: as people read it.
 
-=head2 Runs, Told RUNS
+=head2 Runs, Told RUNS, WHEN
 
-What is kept of the last runs; and pairs of a name and what there is to tell.
+What is kept of the last runs; and pairs of a name and what there is to tell. WHEN: C<Moment> or C<Stamp>.
 
 =head2 Look FIGURES, RUNS
 
 What somebody should look at: a sentence for each.
 
-=head2 Moment TIME
+=head2 Stamp TIME, Moment TIME
 
-When that was.
+When that was; and how long ago.
 
 =cut
