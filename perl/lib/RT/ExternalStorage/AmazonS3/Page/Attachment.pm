@@ -1,0 +1,139 @@
+package RT::ExternalStorage::AmazonS3::Page::Attachment;
+
+use strict;
+use warnings;
+
+# Larger objects are not read by a page; milliseconds that reading one may take
+use constant { LARGEST => 32 * 1000 * 1000, WAIT => 8_000 };
+
+my %CLASS = ( A => 'RT::Attachment', V => 'RT::ObjectCustomFieldValue' );
+
+# What somebody has asked for: { list, more, ticket } or { one } or { error }. $of: ticket, attachment or value
+sub Find {
+    my ( $class, $page, $of, $text ) = @_;
+    my ($id) = ( $text // '' ) =~ /\A\s*#?\s*([1-9]\d{0,9})\s*\z/;
+    return { error => [ '"[_1]" is no id: a number is needed, such as 42.', $text ] } if !defined $id;
+    my $rows = $page->Rows;
+    if ( $of eq 'ticket' ) {
+        my $ticket = RT::Ticket->new( $page->User );
+        $ticket->Load($id);
+        return { error => [ 'There is no ticket [_1].', $id ] } if !$ticket->id;
+        my $found = $page->Ask( sub { [ $rows->OfTicket( $ticket->id ) ] } )
+            or return { error => ['The database gave no answer.'] };
+        return { ticket => $ticket->id, list => $found->[0], more => $found->[1] };
+    }
+    my $sign  = $of eq 'value' ? 'V' : 'A';
+    my $found = $page->Ask( sub { [ $rows->Facts( $sign, $id ) ] } )
+        or return { error => ['The database gave no answer.'] };
+    return { one => $found->[0] } if $found->[0];
+    return {
+        error => [ $sign eq 'A' ? 'There is no attachment [_1].' : 'There is no custom field value [_1].', $id ] };
+}
+
+# What is in the bucket of it. Texts are arguments for loc.
+sub Look {
+    my ( $class, $page, $facts ) = @_;
+    my $digest = $page->Ask( sub { $page->Rows->Digest( @{$facts}{qw(sign id)} ) } );
+    my %seen   = ( digest => $digest );
+    if ( ( $digest // '' ) !~ /\A[0-9a-f]{64}\z/ ) {
+        return {
+            %seen,
+            state => 'problem',
+            text  => ['RT has no valid key for it in the database: run "rt-s3 verify".']
+        };
+    }
+    my $backend = $page->Backend
+        or return {
+        %seen,
+        state => 'problem',
+        text  => ['RT can\'t ask for it, since external storage is not configured.']
+        };
+    my $prefix = $backend->{Prefix} // '';
+    $seen{name} = ref $prefix ? $digest : "$prefix$digest";
+    my ( $about, $error ) = $page->AskServer( head => $digest );
+    return { %seen, _Failed($error) } if !$about;
+    %seen = ( %seen, size => $about->{size}, modified => $about->{modified} );
+    return {
+        %seen,
+        state => 'note',
+        text  => [
+            'The object is there. It is too large to be read by this page ([_1]): "rt-s3 verify --deep" does.',
+            $page->Size( $about->{size} )
+        ]
+        }
+        if ( $about->{size} // LARGEST + 1 ) > LARGEST;
+    ( my $content, $error ) = $page->AskServer( get => $digest, WAIT );
+    return { %seen, _Failed($error) } if !defined $content;
+    return {
+        %seen,
+        size  => length $content,
+        state => 'ok',
+        text  => ['The object is there, and whole: it was read, and its SHA-256 is its key.']
+    };
+}
+
+sub _Failed {
+    my ($error) = @_;
+    my $name = $error->name;
+    my $text =
+          $name eq 'not-found' ? 'The object is not in the bucket.'
+        : $name eq 'corrupt'   ? 'The object is there, but damaged: its content is not that of its key.'
+        : $name eq 'denied'
+        ? 'The server does not let RT see it; where RT may not list the bucket, that also means that it is not there.'
+        : 'The server could not be asked.';
+    return ( state => 'problem', text => [$text], detail => $error->message );
+}
+
+# The object for RT, whose DownloadURLFor asks for it
+sub Object {
+    my ( $class, $page, $sign, $id ) = @_;
+    my $object = ( $CLASS{$sign} // return undef )->new( $page->User );
+    $object->Load($id);
+    return $object->id ? $object : undef;
+}
+
+# Where it is to be had from the bucket itself: a URL, which may hold a signature
+sub DirectURL {
+    my ( $class, $page, $sign, $id ) = @_;
+    my $backend = $page->Backend                      or return undef;
+    my $object  = $class->Object( $page, $sign, $id ) or return undef;
+    return $backend->DownloadURLFor($object);
+}
+
+# Where RT serves it, below its WebPath
+sub Path {
+    my ( $class, $facts ) = @_;
+    my $name = $facts->{file_name} // '';
+    utf8::encode($name);
+    $name =~ s/([^A-Za-z0-9\-_.~])/sprintf '%%%02X', ord $1/ge;
+    return "/Download/CustomFieldValue/$facts->{id}/$name" if $facts->{sign} eq 'V';
+    return "/Ticket/Attachment/$facts->{transaction_id}/$facts->{id}/$name";
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Page::Attachment - one attachment, and what is in the bucket of it
+
+=head1 CLASS METHODS
+
+=over
+
+=item Find PAGE, OF, ID
+
+What was asked for: a hash with C<list>, C<one> or C<error>. OF: C<ticket>, C<attachment> or C<value>.
+
+=item Look PAGE, FACTS
+
+What is in the bucket of it. Objects above 32 MB are not read.
+
+=item DirectURL PAGE, SIGN, ID; Path FACTS
+
+Where the bucket and where RT serve it.
+
+=back
+
+=cut
