@@ -39,7 +39,8 @@ my $rt5 = fake_rt( 'rt5', '5.0.8' );
 my $rt6 = fake_rt( 'rt6', '6.0.0' );
 my $deb5 =
     fake_rt( 'share/request-tracker5', '5.0.3+dfsg-3~deb12u6', LocalPath => "$tmp/local/share/request-tracker5" );
-my @modules = modules();
+my @modules    = modules();
+my @components = grep { !/~\z/ } files("$project/perl/html");
 
 subtest 'make, make install with DESTDIR, make uninstall' => sub {
     my $copy   = project_copy();
@@ -68,14 +69,16 @@ subtest 'make, make install with DESTDIR, make uninstall' => sub {
     my $lib       = "$stage$rt5/local/lib";
     my $auto      = 'auto/RT/ExternalStorage/AmazonS3/.packlist';
     my @lib_files = sort @modules, 'RT/ExternalStorage/AmazonS3/librts3.so', $auto;
-    is_deeply( [ files($lib) ], \@lib_files, 'the modules, the library and the list of them' );
+    is_deeply( [ files($lib) ],                    \@lib_files,  'the modules, the library and the list of them' );
+    is_deeply( [ files("$stage$rt5/local/html") ], \@components, "the page in RT's local html directory" );
+    ok( ( grep { $_ eq 'Admin/Tools/ExternalStorage.html' } @components ), '... there is one' );
     my @manuals = files("$stage$rt5/local/man");
     ok( ( grep {/^man3\/RT::ExternalStorage::AmazonS3\./} @manuals ), 'and the manual' ) or diag "@manuals";
     my $tool = read_file("$stage$rt5/sbin/rt-s3");
     like( $tool, qr/\A#!\Q$^X\E\n/, "rt-s3 beside RT's scripts, for the perl that runs RT" );
     like( $tool, qr{\@libs = qw\(\Q$rt5\E/local/lib \Q$rt5\E/lib\);}, '... with RT in it' );
     ok( -x "$stage$rt5/sbin/rt-s3", '... and to be run' );
-    is( @lib_files + @manuals + 1, files($stage), 'nothing else' );
+    is( @lib_files + @components + @manuals + 1, files($stage), 'nothing else' );
     is_deeply( [ unreadable($stage) ], [], "all of it readable for the web server's user, with umask 077 too" );
 
     run_make( $copy, "uninstall DESTDIR=$stage" );
@@ -99,11 +102,16 @@ subtest 'installed for real, beside what a site has there' => sub {
             grep { length && -e } split /\n/,
             read_file("$rt5/local/lib/auto/RT/ExternalStorage/AmazonS3/.packlist")
         ),
-        @modules + 2 + files("$rt5/local/man"),
+        @modules + @components + 2 + files("$rt5/local/man"),
         'the list names each file'
     );
 
+    my $other = "$rt5/local/html/Admin/Tools/Other.html";
+    write_file( $other, "a page of the site\n" );
     run_make( $copy, 'uninstall' );
+    ok( -e $other,                                "another page of the site stays" );
+    ok( !-e dirname($other) . '/ExternalStorage', '... and no directory of ours' );
+    unlink $other;
     is_deeply( [ files("$rt5/local") ], ['lib/RT/ExternalStorage/AmazonS3_Local.pm'], 'the overlay stays' );
     unlink $overlay;
     ( my $status, $said ) = run_make( $copy, 'uninstall', may_fail => 1 );
@@ -132,6 +140,7 @@ subtest 'which RT' => sub {
     like( $said, qr/also there: 5\.0\.3\S* in \Q$deb5\E/, 'each of them' );
 
     ( $status, $said ) = configure( $copy, "RTHOME=$deb5" );
+    like( $said, qr{^ \s+ \Q$tmp\E/local/share/request-tracker5/html$}mx, "a package's local html directory" );
     like(
         $said,
         qr{^installs \s to \s+ \Q$tmp\E/local/share/request-tracker5/lib$}mx,
@@ -143,6 +152,7 @@ subtest 'which RT' => sub {
     ( $status, $said ) = configure( $copy, "RT_LIB=$tmp/bare/lib" );
     is( $status, 0, 'RT_LIB: a local lib directory whose RT is not known' );
     like( $said, qr{^installs \s to \s+ \Q$tmp\E/bare/lib$}mx, 'is taken as it is' );
+    like( $said, qr{^ \s+ \Q$tmp\E/bare/html$}mx,              '... with the html directory beside it' );
     ( $status, $said ) = configure( $copy, "RT_LIB=$rt6/local/lib", "RT_SEARCH=$rt5:$rt6" );
     like( $said, qr{^RT \s+ 6\.0\.0}mx, 'RT_LIB: the RT that reads it is found' );
     ( $status, $said ) = configure( $copy, "RTHOME=$rt5", "RT_LIB=$rt6/local/lib" );
@@ -277,7 +287,8 @@ sub fake_rt {
     my $perl = delete $path{perl} // $^X;
     %path =
         ( BasePath => $home, LocalPath => "$home/local", SbinPath => "$home/sbin", EtcPath => "$home/etc", %path );
-    $path{LocalLibPath} = "$path{LocalPath}/lib";
+    $path{LocalLibPath}            = "$path{LocalPath}/lib";
+    $path{MasonLocalComponentRoot} = "$path{LocalPath}/html";
     my $paths = join '', map {"\$$_ = '$path{$_}';\n"} sort keys %path;
     write_file( "$home/lib/RT.pm", "package RT;\nuse Does::Not::Exist;\n1;\n" );
     write_file( "$home/lib/RT/Generated.pm",
@@ -290,7 +301,7 @@ sub fake_rt {
 sub project_copy {
     my $copy = tempdir( 'copyXXXX', DIR => $tmp );
     chmod 0755, $copy;
-    my @sources = map {"perl/lib/$_"} @modules;
+    my @sources = ( ( map {"perl/lib/$_"} @modules ), ( map {"perl/html/$_"} @components ) );
     my @tests   = map {s{^\Q$project\E/}{}r} glob "$project/t/0*.t";
     for my $file ( qw(Makefile.PL Cargo.toml Cargo.lock Changes script/uninstall perl/bin/rt-s3), @sources, @tests ) {
         make_path( dirname("$copy/$file") );
