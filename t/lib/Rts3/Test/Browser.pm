@@ -194,6 +194,39 @@ sub _element {
     return '/element/' . ( values %{$element} )[0];
 }
 
+=head2 press @keys
+
+Keys, C<Tab>, C<Enter> or a text each, for whatever has the focus.
+
+=cut
+
+my %Key = ( Tab => "\x{E004}", Enter => "\x{E007}" );
+
+sub press {
+    my ( $self, @keys ) = @_;
+    $self->type( ':focus', $Key{$_} // "$_" ) for @keys;
+    return;
+}
+
+=head2 resize $width, $height
+
+Shows pages as a window, or a telephone, of this size does, in pixels; without arguments as at first.
+
+=cut
+
+sub resize {
+    my ( $self, $width, $height ) = @_;
+    my %cdp =
+        $width
+        ? (
+        cmd    => 'Emulation.setDeviceMetricsOverride',
+        params => { width => $width, height => $height, deviceScaleFactor => 1, mobile => \1 }
+        )
+        : ( cmd => 'Emulation.clearDeviceMetricsOverride', params => {} );
+    $self->_ask( POST => '/goog/cdp/execute', \%cdp );
+    return;
+}
+
 =head2 only_window
 
 Closes all but the first of the browser's windows, and goes on there.

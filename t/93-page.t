@@ -1,0 +1,264 @@
+#!/usr/bin/perl
+# RT's page about external storage in a real browser: what an administrator sees when all is well, and what the page says
+# when it is not.
+use strict;
+use warnings;
+
+use FindBin;
+use Test::More;
+use Time::HiRes qw(time);
+
+use lib "$FindBin::Bin/lib";
+use Rts3::Test::Browser::Page;
+
+my $page = Rts3::Test::Browser::Page->new->fill;
+my ( $s3, $rt, $browser ) = ( $page->s3, $page->rt, $page->browser );
+my $text;
+
+sub tells {
+    my ( $what, @words ) = @_;
+    like( $text, $_, "$what: $_" ) for @words;
+    return;
+}
+
+# Nothing that opens the bucket stands in the page, as text or as an address
+sub keeps_secrets {
+    my ($what) = @_;
+    my $source = $page->source;
+    my $secret = $s3->secret_key;
+    unlike( $source, qr/\Q$secret\E/,                                "$what: no secret in it" );
+    unlike( $source, qr/X-Amz-Signature|Signature=|Authorization:/i, '... and no signature' );
+    return;
+}
+
+subtest 'the menu, and who may see it' => sub {
+    $page->serve;
+    $page->login('staff');
+    my $home = $rt->web->url;
+    $browser->open("$home/Admin/");
+    unlike( $browser->source, qr/ExternalStorage\.html/, 'not in the menu of who is no SuperUser' );
+    $browser->open( $page->url );
+    like( $browser->source, qr/only available to system administrators/, '... the page is refused' );
+    unlike( $browser->source, qr/rts3-page|At a glance/, '... and shows nothing' );
+    my $id = $page->attachment('plan.pdf');
+    $browser->open("$home/Admin/Tools/ExternalStorage/Direct.html?id=attachment:$id");
+    like( $browser->url,    qr/^\Q$home\E/,                              '... nor does a direct link lead anywhere' );
+    like( $browser->source, qr/only available to system administrators/, '... but to a refusal' );
+
+    $page->login;
+    $browser->open("$home/Admin/Tools/");
+    my $link =
+        'document.querySelector(".list-menu a[href$=\'ExternalStorage.html\'], #body a[href$=\'ExternalStorage.html\']")';
+    ok( $browser->run("return !!$link"), 'root finds it in Admin, Tools' );
+    $browser->run("$link.click()");
+    $browser->wait_until('return document.querySelector("#rts3-page")');
+    is( $browser->url, $page->url, '... and the entry leads there' );
+};
+
+subtest 'never verified, no figures' => sub {
+    $text = $page->look;
+    tells( new => qr/^Healthy\.$/m, qr/Nobody has ever looked.*?rt-s3 verify/s, qr/never collected.*?rt-s3 status/s );
+    $page->tool($_) for qw(verify status);
+};
+
+subtest 'all is well' => sub {
+    $s3->clear_log;
+    my $start = time;
+    $text = $page->look;
+    cmp_ok( time - $start, '<', 5, 'opened in no time' );
+    is_deeply( [ grep { $_->{operation} !~ /\A(?:Get|Head)Object\z/ } $s3->requests ], [], 'only reading' );
+    tells(
+        glance => qr/^Healthy\.$/m,
+        qr/answers, and RT can read its bucket files/,
+        qr/All attachments were in the bucket/,
+        qr/Next run of cron\s+nothing new to look at/,
+        qr/Stored once\s+\d+\.\d kB saved: 4 files are 3 different ones/,
+        qr/These figures are of .*?ago/,
+    );
+    tells( verify      => qr/Last verify\s+\w.*? on .*?Nothing is missing, and nothing is damaged/s );
+    tells( externalize => qr/4 files were moved, \d+\.\d kB/ );
+    is( $browser->run('return document.querySelectorAll(".rts3-glance svg[role=img]").length'), 2, 'two pictures' );
+    my $drawn = $browser->run(
+        'return document.querySelector(".rts3-glance svg rect.external").getBoundingClientRect().width');
+    cmp_ok( $drawn, '>', 100, '... with something in them' );
+    keeps_secrets('all is well');
+    $page->picture( 'page', '#rts3-page .rts3-glance' );
+};
+
+subtest 'configuration in force' => sub {
+    my $settings = $page->said('settings');
+    my %row      = map { ( split /\t/, $_, 2 ) } grep {/\t/} split /\n/, $settings;
+    my $file     = $rt->dir . '/RT_SiteConfig.pm';
+    like( $row{Bucket},                       qr/^files\t\Q$file\E, line \d+$/, 'what is set, and where' );
+    like( $row{SecretAccessKey},              qr/^Password not printed\t/,      'the secret is hidden' );
+    like( $row{Retries},                      qr/^4\tdefault$/,                 'a default' );
+    like( $row{Deadline},                     qr/^10\tdefault$/,                '... that of a web server' );
+    like( $row{library},                      qr/^\d+\.\d+\.\d+, /,             'the library' );
+    like( $row{'$ExternalStorageCutoffSize'}, qr/^1000\t\Q$file\E, line/,       "RT's own setting" );
+};
+
+subtest 'check now, by keyboard alone' => sub {
+    $page->look;
+    my @before = $s3->objects('files');
+    $browser->run('document.querySelector(".rts3-check form button").blur(); document.activeElement.blur()');
+    my $reached = q{return document.activeElement.matches(arguments[0])};
+    my $tabs    = 0;
+    $browser->run('document.querySelector("#rts3-page a, #rts3-page button, #rts3-page [tabindex]").focus()');
+    $browser->press('Tab') while !$browser->run( $reached, '.rts3-check button' ) && $tabs++ < 20;
+    ok( $browser->run( $reached, '.rts3-check button' ), 'the button is reached with the tab key' );
+    $browser->press('Enter');
+    $browser->wait_until('return document.querySelector(".rts3-check [role=status]")');
+    $text = $page->said('check');
+    tells(
+        check => qr/0 problems, \d warnings?, \d\d ok/,
+        qr/^ok\s+bucket: files is there$/m, qr/^ok\s+put: allowed$/m
+    );
+    is_deeply( [ $s3->objects('files') ], \@before, 'nothing is left in the bucket' );
+    keeps_secrets('check now');
+    $page->picture( 'page-check', '#rts3-page .rts3-check' );
+};
+
+subtest 'one attachment' => sub {
+    $page->look;
+    $browser->run('document.querySelector("#rts3-of").focus()');
+    $browser->press('Tab');
+    is( $browser->run('return document.activeElement.id'), 'rts3-id', 'the field comes after the choice' );
+    $browser->press( $page->ticket->{id}, 'Enter' );
+    $browser->wait_until('return document.querySelector(".rts3-attachment table")');
+    $text = $page->said('attachment');
+    tells( ticket => qr/plan\.pdf\s+application\/pdf\s+in S3/, qr/small\.txt\s+text\/plain\s+in RT's database/ );
+    tells( ticket => qr/<b>"A&B"'s\.zip/ );
+    is( $browser->run('return document.querySelectorAll(".rts3-attachment b").length'), 0, 'a name is never markup' );
+
+    $browser->run(
+        q{[ ...document.querySelectorAll('.rts3-attachment td') ].find( cell => /plan/.test( cell.innerText ) ).querySelector('a').click()}
+    );
+    $browser->wait_until('return document.querySelector(".rts3-attachment .rts3-ways")');
+    $text = $page->said('attachment');
+    my ($key) = $text =~ /Key\s+([0-9a-f]{64})/;
+    ok( $key && grep( { $_ eq $key } $s3->objects('files') ), 'its key is that of an object' );
+    tells( attachment => qr/The object is there, and whole/, qr/Ticket $page->{ticket}{id}/, qr/Size\s+\d\.\d kB/ );
+    keeps_secrets('one attachment');
+    $page->picture( 'page-attachment', '#rts3-page .rts3-attachment' );
+
+    for my $way ( [ 'through RT' => 0 ], [ 'by direct link' => 1 ] ) {
+        $s3->clear_log;
+        $browser->forget;
+        my $here = $browser->url;
+        $browser->click( '.rts3-ways a:nth-of-type(' . ( $way->[1] + 1 ) . ')' );
+        my ($got) = $browser->came_of_it($here);
+        ok( $got && $got->{content} =~ /\A%PDF/, "downloaded $way->[0]" );
+        my @direct = grep { ( $_->{query} // $_->{url} // '' ) =~ /X-Amz-Signature/ } $s3->requests;
+        my $signed = grep { $_->{url}                          =~ /X-Amz-Signature/ } $browser->requests;
+        is( $signed ? 1 : 0, $way->[1], '... where it should come from' );
+    }
+    for my $wrong ( [ 4711 => qr/There is no ticket 4711/ ], [ 'x"<i>' => qr/"x"<i>" is no id/ ] ) {
+        $text = $page->look( $wrong->[0] );
+        tells( 'not found' => $wrong->[1] );
+    }
+    $text = $page->look( 'attachment:' . $page->attachment('small.txt') );
+    tells( 'not external' => qr/RT has it in its own database/ );
+};
+
+subtest 'missing objects' => sub {
+    my ( $id, %key ) = $page->attachment('plan.pdf');
+    for my $name ( 'plan.pdf', 'photo.png' ) {
+        ($text) = $page->look( 'attachment:' . $page->attachment($name) );
+        ( $key{$name} ) = $text =~ /Key\s+([0-9a-f]{64})/;
+    }
+    my $lost = $s3->object_path( 'files', $key{'plan.pdf'} );
+    my $torn = $s3->object_path( 'files', $key{'photo.png'} );
+    rename $lost, "$lost.away" or die "$lost: $!";
+    rename $torn, "$torn.away" or die "$torn: $!";
+    system("printf torn >'$torn'") == 0 or die;
+    $page->tool(qw(verify --deep));
+
+    $text = $page->look;
+    tells(
+        missing => qr/^There is a problem\.$/m,
+        qr/rt-s3 verify has found 2 objects missing or damaged/, qr/backup/
+    );
+    tells( verify => qr/1 missing, 1 damaged/, qr/missing.*?Ticket 1: plan\.pdf/s, qr/\Q$key{'plan.pdf'}\E/ );
+    is(
+        $browser->run(
+            q{return document.querySelectorAll(".rts3-verify a[href$='/Ticket/Display.html?id=1']").length}),
+        3,
+        'each with links to its tickets'
+    );
+    $page->picture( 'page-missing', '#rts3-page .rts3-verify' );
+    $text = $page->look("attachment:$id");
+    tells( 'the lost one' => qr/The object is not in the bucket/ );
+    $text = $page->look( 'attachment:' . $page->attachment('photo.png') );
+    tells( 'the damaged one' => qr/The object is there, but damaged/ );
+    rename "$lost.away", $lost or die "$lost: $!";
+    rename "$torn.away", $torn or die "$torn: $!";
+    $page->tool(qw(verify --deep));
+};
+
+subtest 'S3 down' => sub {
+    $s3->stop;
+    my $start = time;
+    $text = $page->look;
+    cmp_ok( time - $start, '<', 10, 'the page opens all the same' );
+    tells(
+        down => qr/^There is a problem\.$/m,
+        qr/RT can't reach the server http:\S+, where the attachments are/,
+        qr/See that the server runs/,
+        qr/Nothing is lost/
+    );
+    $page->picture( 'page-down', '#rts3-page .rts3-glance' );
+    $start = time;
+    $text  = $page->look( 'attachment:' . $page->attachment('plan.pdf') );
+    cmp_ok( time - $start, '<', 12, 'an attachment is asked for' );
+    tells( 'its object' => qr/The server could not be asked/ );
+    $start = time;
+    $browser->click('.rts3-check button');
+    $browser->wait_until('return document.querySelector(".rts3-check [role=status]")');
+    cmp_ok( time - $start, '<', 45, 'check now comes to an end' );
+    $text = $page->said('check');
+    tells( check => qr/^problem\s+connection: /m );
+    $s3->restart;
+};
+
+subtest 'a region that is wrong' => sub {
+    $page->serve( Region => 'us-west-2' );
+    $text = $page->look;
+    tells( region => qr/is in the region eu-central-1, and not in us-west-2.*?Set Region to eu-central-1/s );
+};
+
+subtest 'another bucket' => sub {
+    $page->serve( Bucket => 'nowhere' );
+    $text = $page->look;
+    tells(
+        bucket => qr/^There is a problem\.$/m,
+        qr/There is no bucket nowhere on the server/, qr/Correct the options Bucket/
+    );
+    $s3->make_bucket('other');
+    $page->serve( Bucket => 'other' );
+    $text = $page->look;
+    tells(
+        bucket => qr/of 3 attachments looked for in its bucket other 3 are not there/,
+        qr/Most likely the options/
+    );
+};
+
+subtest 'wrong keys' => sub {
+    $page->serve( SecretAccessKey => 'rts3-test/another+key' );
+    $text = $page->look;
+    tells( keys => qr/^There is a problem\.$/m, qr/(?:no valid keys for|refuses RT's keys)/ );
+    unlike( $page->source, qr/another\+key/, 'which it does not show' );
+};
+
+subtest 'no bucket is named' => sub {
+    $page->serve( Bucket => undef );
+    $text = $page->look;
+    tells( options => qr/^There is a problem\.$/m, qr/options of %ExternalStorage have a mistake/, qr/Bucket/ );
+};
+
+subtest 'not configured any more' => sub {
+    $page->serve( none => 1 );
+    $text = $page->look;
+    tells( none => qr/^There is a problem\.$/m, qr/is not configured any more/, qr/Put %ExternalStorage back/ );
+};
+
+done_testing;
