@@ -28,6 +28,21 @@ sub Decoded {
     return ( undef, "RT does not know its ContentEncoding, '$encoding'" );
 }
 
+# The other way round: (encoding, reference), as RT itself would have it in this database
+sub Encoded {
+    my ( $content, $type ) = @_;
+    my $most = RT->Config->Get('MaxAttachmentSize');
+    RT->Config->Set( MaxAttachmentSize => 0 );    # else RT cuts off, or drops, what is larger
+    my ( $encoding, $raw ) = eval { RT::Attachment->new( RT->SystemUser )->_EncodeLOB( $$content, $type ) };
+    my $why = $@;
+    RT->Config->Set( MaxAttachmentSize => $most );
+    die $why if !defined $raw;
+
+    # Quoted-printable is made for text
+    return ( $encoding, \$raw ) if $encoding ne 'quoted-printable' || MIME::QuotedPrint::decode($raw) eq $$content;
+    return ( 'base64',  \MIME::Base64::encode_base64($$content) );
+}
+
 sub _IsBase64 {
     my ($raw) = @_;
     return 0 if $$raw !~ m{\A[A-Za-z0-9+/\s]*(?:=\s*){0,2}\z};
@@ -47,5 +62,9 @@ RT::ExternalStorage::AmazonS3::Tool::Encoding - contents as RT's database has th
 =head2 Decoded ENCODING, REFERENCE, [as_rt => 1]
 
 The bytes of what stands in the database, as a reference; or C<undef> and a reason.
+
+=head2 Encoded REFERENCE, TYPE
+
+The encoding, and what would stand in the database, as a reference. Nothing is cut off, whatever C<$MaxAttachmentSize> is.
 
 =cut

@@ -56,6 +56,25 @@ sub SaveSometimes {
     return;
 }
 
+# A row, and all behind it, will have to be looked at again. Returns whether that is so now, in the database: what this
+# process has read before does not count, and RT's SetAttribute does not say whether it failed.
+sub Lower {
+    my ( $class, $of, $id ) = @_;
+    for my $attribute ( $class->_Attributes ) {
+        my $content = $attribute->Content;
+        next if ref $content ne 'HASH' || ( $content->{$of} || 0 ) < $id;
+        $attribute->SetContent( { %{$content}, $of => $id - 1 } );
+    }
+    return !grep { ref eq 'HASH' && ( $_->{$of} || 0 ) >= $id } map { $_->Content } $class->_Attributes;
+}
+
+sub _Attributes {
+    require RT::Attributes;
+    my $attributes = RT::Attributes->new( RT->SystemUser );
+    $attributes->LimitToObject( RT->System );
+    return $attributes->Named(ATTRIBUTE);
+}
+
 1;
 
 __END__
@@ -82,6 +101,10 @@ Where a class begins.
 A row is on its way; it needs no further look.
 
 =item Save CLASS, SaveSometimes CLASS
+
+=item Lower CLASS, ID
+
+As a class method: sees to it that the mark of a class is below this row. Returns whether it is.
 
 =back
 

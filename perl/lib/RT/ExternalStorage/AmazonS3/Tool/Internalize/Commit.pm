@@ -1,0 +1,160 @@
+package RT::ExternalStorage::AmazonS3::Tool::Internalize::Commit;
+
+use strict;
+use warnings;
+
+use Time::HiRes qw(time);
+
+use RT::ExternalStorage::AmazonS3::Native;
+use RT::ExternalStorage::AmazonS3::Tool;
+use RT::ExternalStorage::AmazonS3::Tool::Encoding;
+
+# A transaction is over after so many rows, seconds or bytes
+use constant { MOST_ROWS => 100, MOST_SECONDS => 1, MOST_BYTES => 64 * 1024 * 1024 };
+
+# What stands in a statement beside the content, at most
+use constant BESIDE => 1024;
+
+sub new {
+    my ( $class, %args ) = @_;
+    return bless { %args, waiting => [], bytes => 0 }, $class;
+}
+
+sub Begin {
+    my ( $self, $rows ) = @_;
+    $self->{rows} = $rows;
+    return;
+}
+
+# A row whose content is here
+sub Add {
+    my ( $self, $row, $content ) = @_;
+    $self->{since} //= time;
+    $self->{bytes} += length $$content;
+    push @{ $self->{waiting} }, { %{$row}, content => $content, bytes => length $$content };
+    return;
+}
+
+sub IsDue {
+    my ($self) = @_;
+    my $rows = @{ $self->{waiting} } or return 0;
+    return $rows >= MOST_ROWS || $self->{bytes} >= MOST_BYTES || time - $self->{since} >= MOST_SECONDS;
+}
+
+# Writes the contents into their rows. Returns these: "changed" if it no longer refers to that object, and stays as it is,
+# "gone" if there is none; "problem" if the database does not take it.
+sub Commit {
+    my ($self) = @_;
+    my @rows = @{ $self->{waiting} } or return;
+    @{$self}{qw(waiting bytes since)} = ( [], 0, undef );
+    my $why = $self->_Transaction(@rows);
+    if    ( defined $why && @rows == 1 ) { $rows[0]{problem} = $why }
+    elsif ( defined $why ) {
+        for my $row (@rows) {
+            $why = $self->_Transaction($row);
+            $row->{problem} = $why if defined $why;
+        }
+    }
+    delete $_->{content} for @rows;
+    return @rows;
+}
+
+# Why it was not done, while the database is there
+sub _Transaction {
+    my ( $self, @rows ) = @_;
+    delete @{$_}{qw(changed gone problem)} for @rows;
+    return undef if eval {
+        $self->{database}->Transaction(
+            sub {
+                my ($dbh) = @_;
+                $self->_Write( $dbh, $_ ) for @rows;
+            }
+        );
+        1;
+    };
+    my $error = $@;
+    die $error if !RT::ExternalStorage::AmazonS3::Tool::IsStopped($error) || !_IsThere();
+    return $error->{text};
+}
+
+# MariaDB ends a connection over which more comes than it takes
+sub _IsThere {
+    local $@;
+    return eval {
+        $RT::Handle->Connect if !$RT::Handle->dbh->ping;
+        $RT::Handle->dbh->ping;
+    };
+}
+
+sub _Write {
+    my ( $self, $dbh, $row ) = @_;
+    my $rows = $self->{rows};
+    my ( $table, $column ) = ( $rows->Table, $rows->Column );
+    my $now = $rows->Look( $row->{id}, "ContentEncoding, ContentType, $column", 1 );
+    if (   !$now
+        || ( $now->{contentencoding} // '' ) ne 'external'
+        || ( $now->{ lc $column } // '' ) ne $row->{digest} )
+    {
+        $row->{ $now ? 'changed' : 'gone' } = 1;
+        return;
+    }
+    my ( $encoding, $raw ) =
+        RT::ExternalStorage::AmazonS3::Tool::Encoding::Encoded( $row->{content}, $now->{contenttype} );
+    $row->{problem} = $self->_TooLarge( $dbh, $raw ) and return;
+    my $statement = $dbh->prepare(
+        "UPDATE $table SET $column = ?, ContentEncoding = ? WHERE id = ? AND ContentEncoding = 'external'");
+
+    # As RT binds it
+    $statement->bind_param( 1, undef, $RT::Handle->BLOBParams( $column, 'longblob' ) ) if !$RT::Handle->KnowsBLOBs;
+    my $changed = $statement->execute( $$raw, $encoding, $row->{id} );
+    die "row $row->{id} of $table was not changed\n" if $changed != 1;
+    undef $raw;
+    undef $statement;
+
+    # The object may be deleted one day, so what counts is what can be read here
+    my $then = $rows->Look( $row->{id}, "ContentEncoding, $column" );
+    my ($content) =
+        RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $then->{contentencoding}, \$then->{ lc $column } );
+    die "what the database makes of row $row->{id} of $table is not what it was given\n"
+        if !$content || RT::ExternalStorage::AmazonS3::Native->sha256($$content) ne $row->{digest};
+    return;
+}
+
+# Why it is too much for one statement, with what has to be quoted in it
+sub _TooLarge {
+    my ( $self, $dbh, $raw ) = @_;
+    return if RT->Config->Get('DatabaseType') !~ /\A(?:mysql|mariadb)\z/i;
+    $self->{packet} //= $dbh->selectrow_array('SELECT @@max_allowed_packet');
+    my $size = length($$raw) + ( $$raw =~ tr/\0\n\r\\'"\x1a// ) + BESIDE;
+    return if $size <= $self->{packet};
+    return "the database takes $self->{packet} bytes at once (max_allowed_packet), and this needs $size";
+}
+
+1;
+
+__END__
+
+=head1 NAME
+
+RT::ExternalStorage::AmazonS3::Tool::Internalize::Commit - write contents into their rows
+
+=head1 DESCRIPTION
+
+Many rows in one transaction, each only if it still refers to that object. Before the transaction is over each is read
+again and compared with its digest. What the database does not take does not keep the others back.
+
+=head1 METHODS
+
+=over
+
+=item new database => DATABASE
+
+=item Begin ROWS
+
+The rows that follow are of these, an L<RT::ExternalStorage::AmazonS3::Tool::Internalize::Rows>.
+
+=item Add ROW, CONTENT; IsDue; Commit
+
+=back
+
+=cut
