@@ -311,9 +311,10 @@ Says how many would be copied. Looks at the target and at the database, not at t
 
 =item C<--json>, C<--quiet>, C<--help>
 
-As for every command: see L<rt-s3>. With C<--json> there is an object for each file that could not be copied, with
-C<finding> (C<not copied>), C<digest>, C<detail> and C<references>; one for each finding of the verification that is not among
-them; and a last one with C<summary>, C<copied>, C<bytes>, C<present>, C<failed>, C<verify> and, where it was ended, C<stopped>.
+As for every command: see L<rt-s3>. With C<--json> there is an object for each file that could not be copied, with C<finding>
+(C<missing>, C<damaged> or C<unreadable>), C<digest>, C<detail> and C<references>; one for each finding of the verification
+that is not among them; and a last one with C<summary>, C<copied>, C<bytes>, C<present>, C<failed>, C<verify> and, where it
+was ended, C<stopped>.
 
 =back
 

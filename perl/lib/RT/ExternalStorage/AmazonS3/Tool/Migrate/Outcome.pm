@@ -17,6 +17,9 @@ use constant { KEPT => 100, TOLD => 10_000 };
 # Trouble with a server, or with how it is asked, not with one object
 use constant OUTAGE => qr/\A(?:library|config|credentials|network|timeout|throttled|unavailable|no-bucket)\z/;
 
+# What an error is called, as rt-s3 verify does
+use constant KIND => { 'not-found' => 'missing', corrupt => 'damaged' };
+
 # %args: tool, from, to
 sub new {
     my ( $class, %args ) = @_;
@@ -86,7 +89,7 @@ sub Done {
         $self->{bytes} += $verdict->{bytes} // 0;
     }
     else {
-        $self->_Fail( $group, $name eq 'not-found' ? "$place has it not: $text" : "$place: $text" );
+        $self->_Fail( KIND->{$name} // 'unreadable', $group, "$place: $text" );
     }
     $self->{state}->Ended( $job->{digest}, $is_whole );
 
@@ -103,7 +106,7 @@ sub Done {
 }
 
 sub _Fail {
-    my ( $self, $group, $why ) = @_;
+    my ( $self, $kind, $group, $why ) = @_;
     my @references = $self->_References($group);
     my $count      = $group->{count} - @{ $group->{references} } + @references or return;
     $self->{failed}++;
@@ -117,7 +120,7 @@ sub _Fail {
         }
         if @{ $self->{kept} } < KEPT;
     $self->{report}->Finding(
-        'not copied',
+        $kind,
         digest     => $group->{digest},
         detail     => $why,
         references => \@references,
