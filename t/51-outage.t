@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use File::Temp;
 use FindBin;
 use List::Util qw(max);
 use Test::More;
@@ -102,6 +103,39 @@ END
 cmp_ok( $times->[0], '<', DEADLINE + 1, 'fifty calls cost one Deadline at most' );
 cmp_ok( $times->[1], '<', 0.1,          '... fifty more under 100 ms' );
 note sprintf 'fifty calls %.3f s, fifty more %.4f s', @$times;
+
+# With local copies of half of the files, each after one that is not there: all that are there are given, at once, although
+# the others have used up the time of the request
+$s3->restart;
+my $copies = File::Temp->newdir;
+my @kept   = map { $objects[ 2 * $_ + 1 ] } 0 .. TEXTS / 2 - 1;
+$rt->set_storage(
+    Type   => 'AmazonS3',
+    Bucket => 'att',
+    $s3->options,
+    Deadline       => 1,
+    ConnectTimeout => CONNECT,
+    CacheDir       => "$copies"
+);
+my $read = 'my $storage = RT->System->ExternalStorage; return [ grep { defined scalar $storage->Get($_) } @_ ];';
+is_deeply( $rt->call( $read, @kept ), \@kept, 'half of the files are read' );
+
+# A stand-in for Mason's request, which keeps what time was used up
+my $request = <<'END';
+    require RT::Interface::Web::Handler;
+    package Request { sub notes { my ( $self, $name, @value ) = @_; $self->{$name} = $value[0] if @value; $self->{$name} } }
+    local $HTML::Mason::Commands::m = bless {}, 'Request';
+END
+for my $how ( sort keys %outage ) {
+    $outage{$how}{begin}->();
+    $rt->clear_log;
+    my $start = time;
+    my $found = $rt->call( "$request $read", @objects );
+    is_deeply( $found, \@kept, "$how: those are given" );
+    cmp_ok( time - $start, '<', 1 + 2 * LOADED_MACHINE, '... and the others cost one Deadline' );
+    $outage{$how}{end}->();
+}
+is_deeply( [ grep {/copies|CacheDir/} $rt->log_text ], [], 'nothing is told of copies' );
 
 done_testing;
 
