@@ -90,6 +90,29 @@ sub Transaction {
     return $self->{tool}->Stop("the database can't be changed: $why");
 }
 
+# What $code returns, which reads with the connection that it is given: all of it as of one moment
+sub Snapshot {
+    my ( $self, $code ) = @_;
+    my $type = RT->Config->Get('DatabaseType');
+    return $self->_Do(
+        sub {
+            my ($dbh) = @_;
+            local $dbh->{sqlite_use_immediate_transaction} = 0 if $type eq 'SQLite';
+            my $level = 'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ';
+            $dbh->do($level) if $type eq 'mysql';
+            $dbh->begin_work;
+            my $result = eval {
+                $dbh->do($level) if $type eq 'Pg';
+                $code->($dbh);
+            };
+            my $why = $@;
+            eval { $dbh->rollback; 1 } || ( $why ||= $@ );
+            die $why if $why;
+            return $result;
+        }
+    );
+}
+
 # "FOR UPDATE", where the database knows it
 sub ForUpdate { return RT->Config->Get('DatabaseType') eq 'SQLite' ? '' : ' FOR UPDATE' }
 
@@ -106,6 +129,9 @@ sub _Do {
         $result = $code->($dbh);
         1;
     };
+
+    # A call within this one may have ended the command already
+    die $@ if RT::ExternalStorage::AmazonS3::Tool::IsStopped($@);
     return $self->{tool}->Stop( "RT's database: " . ( $@ || 'unknown error' ) );
 }
 
@@ -150,6 +176,10 @@ Calls CODE with pairs of ids, above the first and up to the second, that cover t
 =item Transaction CODE
 
 All that CODE does with the connection it is given, or nothing of it: then the command is stopped.
+
+=item Snapshot CODE
+
+What CODE returns, which reads with the connection that it is given, all as of one moment.
 
 =item ForUpdate
 
