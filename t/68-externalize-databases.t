@@ -27,9 +27,13 @@ my %content = (
     'utf8.bin'   => "Gr\xc3\xb6\xc3\x9fe\r\n" x 1000,
 );
 
+# ... and such that are read in pieces
+my %large = map { ( "large-$_" => $content{$_} x ( 1 + 10_000_000 / length $content{$_} ) ) } keys %content;
+
 sub files {
     my ($mark) = @_;
-    return [ map { { name => "$mark-$_", content => "$content{$_}$mark" } } sort keys %content ];
+    my %all    = $mark eq 'one' ? ( %content, %large ) : %content;
+    return [ map { { name => "$mark-$_", content => "$all{$_}$mark" } } sort keys %all ];
 }
 
 my $create = <<'END';
@@ -47,18 +51,19 @@ for my $type (qw(Pg mysql)) {
         my $server  = Rts3::Test::DatabaseServer->start($type);
         my $bucket  = lc "on-$type";
         my %storage = ( Type => 'AmazonS3', Bucket => $bucket, $s3->options );
-        my $rt      = needs_rt( storage => \%storage, config => $server->config );
+        my $more    = 'Set($MaxAttachmentSize, 20_000_000); Set($ExternalStorageCutoffSize, 1000);';
+        my $rt      = needs_rt( storage => \%storage, config => $server->config . $more );
         my $read    = 'return [ map { Rts3::Test::RT::Inside::attachment($_) } @_ ]';
 
         my $files = files('one');
         my $ids   = $rt->call( $create, $files, 'Contract' );
         my ( $exit, $out, $err ) = $rt->run_tool('externalize');
         is( $exit . $err, '0', 'all is moved' );
-        like( $out, qr/^5 moved/m, '... five' );
+        like( $out, qr/^9 moved/m, '... nine' );
         my @digests = map { sha256_hex( $_->{content} ) } @{$files}, { content => "$files->[-1]{content}!" };
         is_deeply( [ $s3->objects($bucket) ], [ sort @digests ], '... byte for byte' );
         my $got = $rt->call( $read, @{$ids} );
-        is_deeply( [ map { $_->{encoding} } @{$got} ], [ ('external') x 4 ], '... RT reads them from there' );
+        is_deeply( [ map { $_->{encoding} } @{$got} ], [ ('external') x 8 ], '... RT reads them from there' );
         is_deeply(
             { map { $_->{name} => sha256_hex( $_->{bytes} ) } @{$got} },
             { map { $_->{name} => sha256_hex( $_->{content} ) } @{$files} },

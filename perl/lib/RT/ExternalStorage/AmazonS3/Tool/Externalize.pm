@@ -6,13 +6,14 @@ use warnings;
 use Time::HiRes qw(time);
 
 use RT::ExternalStorage::AmazonS3::Lock;
-use RT::ExternalStorage::AmazonS3::Native::Bulk;
 use RT::ExternalStorage::AmazonS3::Records;
 use RT::ExternalStorage::AmazonS3::Tool;
 use RT::ExternalStorage::AmazonS3::Tool::Database;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Commit;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Mark;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows;
+use RT::ExternalStorage::AmazonS3::Tool::Externalize::Uploads;
+use RT::ExternalStorage::AmazonS3::Tool::Memory;
 use RT::ExternalStorage::AmazonS3::Tool::Progress;
 use RT::ExternalStorage::AmazonS3::Tool::Selection;
 
@@ -21,9 +22,6 @@ use constant {
 
     # In the way of everything else too, so that going on makes no sense
     HOPELESS => { map { $_ => 1 } qw(config credentials network timeout unavailable no-bucket internal) },
-
-    # Larger ones are not copied: they are stored one at a time, from where they are
-    LARGE => 64 * 1024 * 1024,
 
     # Denied so often without a success: it is not the object
     DENIED => 20,
@@ -44,25 +42,29 @@ sub Run {
     my $number = $tool->Number( concurrency => 32,  1, 1024 );
     my $memory = $tool->Number( memory      => 256, 1, 1_000_000 ) * 1024 * 1024;
 
+    RT::ExternalStorage::AmazonS3::Tool::Memory::GiveBack();
     my $backend = $tool->Backend;
     my $locks   = RT::ExternalStorage::AmazonS3::Lock->Exclusive( $tool->{program} );
     $tool->Stop("not now: $locks") if !ref $locks;
     $self->_Prepare($backend)      if !$wanted->{dry_run};
 
     $self->{wanted}  = $wanted;
-    $self->{memory}  = $memory;
     $self->{backend} = $backend;
     $self->{mark}    = ( BELOW . '::Mark' )->new;
     $self->{commit}  = ( BELOW . '::Commit' )->new( database => $self->{database}, native => $tool->Native );
-    ( $self->{bulk}, my $error ) =
-        RT::ExternalStorage::AmazonS3::Native::Bulk->open( $tool->Native, concurrency => $number, memory => $memory );
-    $tool->Stop($error) if !$self->{bulk};
-
     my $interrupted;
     local $SIG{INT}  = sub { $interrupted ||= 'SIGINT' };
     local $SIG{TERM} = sub { $interrupted ||= 'SIGTERM' };
     local $SIG{PIPE} = 'IGNORE';
     $self->{interrupted} = \$interrupted;
+    $self->{uploads}     = ( BELOW . '::Uploads' )->new(
+        tool        => $tool,
+        concurrency => $number,
+        memory      => $memory,
+        stops       => sub { $self->_Stops },
+        waits       => sub { $self->_Show },
+        done        => sub { $self->_Stored(@_) },
+    );
     my $done = eval {
         for my $place ( @{ $wanted->{places} } ) {
             last if $self->_Stops;
@@ -71,7 +73,7 @@ sub Run {
         1;
     };
     my $why = $@;
-    $self->{bulk}->close;
+    $self->{uploads}->Close;
     $self->{backend}->_Drain;
     return $self->_End( $done ? undef : $why );
 }
@@ -127,7 +129,8 @@ sub _Move {
 
     while ( my $id = $self->_Stops ? undef : $rows->NextId ) {
         $mark->Begin($id);
-        my $row = $rows->Read($id);
+        my $row = $rows->Read( $id, sub { $self->{uploads}->Room(@_) } );
+        last if $row->{unread};
         if ( !$row->{content} ) {
             $self->_NotMoved($row);
             next;
@@ -139,7 +142,7 @@ sub _Move {
             $self->{bytes} += length ${ $row->{content} };
             next;
         }
-        $self->_Store($row);
+        $self->{uploads}->Store($row);
         $self->_Commit if $self->{commit}->IsDue;
     }
     for my $id ( $rows->Unknown ) {
@@ -147,7 +150,7 @@ sub _Move {
     }
 
     # What is under way is finished, unless it would fail as well
-    $self->_Take while $self->{bulk}->outstanding && !$self->{hopeless};
+    $self->{uploads}->Wait while $self->{uploads}->Outstanding && !$self->{hopeless};
     $self->_Commit;
     $mark->Save($class) if $self->_CountsForMark;
     $self->{progress}->End;
@@ -159,48 +162,6 @@ sub _CountsForMark {
     my ($self) = @_;
     my $wanted = $self->{wanted};
     return !$wanted->{dry_run} && !$wanted->{ids} && !defined $wanted->{since};
-}
-
-sub _Store {
-    my ( $self, $row ) = @_;
-    my $content = delete $row->{content};
-    $row->{bytes} = length $$content;
-    if ( $row->{bytes} > LARGE || $row->{bytes} > $self->{memory} ) {
-        $self->_Take while $self->{bulk}->outstanding && !$self->_Stops;
-        return $self->_Stored( $row, $self->_StoreLarge( $row, $content ) );
-    }
-    until ( $self->{bulk}->submit( $row->{id}, $$content, content_type => $row->{stored_as} ) ) {
-        return if $self->_Stops;
-        $self->_Take;
-    }
-    $self->{under_way}{ $row->{id} } = $row;
-    while ( my $result = $self->{bulk}->wait(0) ) { $self->_Result($result) }
-    return;
-}
-
-sub _StoreLarge {
-    my ( $self, $row, $content ) = @_;
-    my $native = $self->{tool}->Native;
-    my $key    = $native->sha256($$content);
-    my ( $found, $missing ) = $native->head($key);
-    my ( $stored, $error )  = $native->store( $key, $$content, content_type => $row->{stored_as} );
-    return { error => $error } if !$stored;
-    return { key   => $key, existed => $found || $missing->name ne 'not-found' };
-}
-
-# Waits a moment for a result
-sub _Take {
-    my ($self) = @_;
-    my $result = $self->{bulk}->wait(1);
-    $self->_Result($result) if $result;
-    $self->{progress}->Show( $self->{moved}, $self->{bytes} );
-    return;
-}
-
-sub _Result {
-    my ( $self, $result ) = @_;
-    my $row = delete $self->{under_way}{ $result->{id} };
-    return $self->_Stored( $row, $result );
 }
 
 sub _Stored {
@@ -233,7 +194,7 @@ sub _Commit {
         $self->{bytes} += $row->{bytes};
         $self->{tool}->Output->Line("Stored $self->{class} $row->{id} as $row->{key}") if $self->{wanted}{verbose};
     }
-    $self->{progress}->Show( $self->{moved}, $self->{bytes} );
+    $self->_Show;
     $self->{mark}->SaveSometimes( $self->{class} ) if $self->_CountsForMark;
     return;
 }
@@ -252,6 +213,12 @@ sub _Fail {
     my ( $self, $id, $why ) = @_;
     push @{ $self->{failed} }, { class => $self->{class}, id => $id, why => $why };
     $self->{tool}->Output->Record( class => $self->{class}, id => $id + 0, error => $why );
+    return;
+}
+
+sub _Show {
+    my ($self) = @_;
+    $self->{progress}->Show( $self->{moved}, $self->{bytes} );
     return;
 }
 
@@ -357,7 +324,9 @@ Uploads under way at once; 32 if not said.
 
 =item C<--memory=MEGABYTES>
 
-Contents on their way, together; 256 if not said. One that is larger than that, or than 64 MB, is moved alone.
+Of contents that are in memory at the same time, copies included; 256 if not said. One that is larger than that is moved
+alone, and takes as much memory as it has bytes. RT itself takes another 140 MB. A content of more than 4 MB is read in
+pieces, by way of a temporary file (in C<TMPDIR>, else F</tmp>) that is as large.
 
 =item C<--dry-run>
 

@@ -8,7 +8,7 @@ use Time::HiRes qw(time);
 use RT::ExternalStorage::AmazonS3::Tool::Encoding;
 
 # A transaction is over after so many rows, or so many seconds; or where so many bytes would have to be kept
-use constant { MOST_ROWS => 100, MOST_SECONDS => 1, MOST_BYTES => 64 * 1024 * 1024 };
+use constant { MOST_ROWS => 100, MOST_SECONDS => 1, MOST_BYTES => 16 * 1024 * 1024 };
 
 sub new {
     my ( $class, %args ) = @_;
@@ -25,7 +25,7 @@ sub Begin {
 sub Add {
     my ( $self, $row ) = @_;
     $self->{since} //= time;
-    $self->{bytes} += $row->{bytes} if $row->{existed};
+    $self->{bytes} += $row->{spool} ? MOST_BYTES : $row->{existed} ? $row->{bytes} : 0;
     push @{ $self->{waiting} }, $row;
     return;
 }
@@ -56,7 +56,8 @@ sub _Point {
     my ( $self, $dbh, $row ) = @_;
     my $rows = $self->{rows};
     my ( $table, $column ) = ( $rows->Table, $rows->Column );
-    my $now = $rows->Look( $row->{id}, 'ContentEncoding, ContentType' . ( $row->{existed} ? ", $column" : '' ), 1 );
+    my $keep = $row->{existed} && !$row->{spool};
+    my $now  = $rows->Look( $row->{id}, 'ContentEncoding, ContentType' . ( $keep ? ", $column" : '' ), 1 );
     if ( !$now || !_IsSame( $row, $now ) ) {
         $row->{ $now ? 'changed' : 'gone' } = 1;
         return;
@@ -64,7 +65,8 @@ sub _Point {
     my $changed = $dbh->prepare_cached("UPDATE $table SET $column = ?, ContentEncoding = 'external' WHERE id = ?")
         ->execute( $row->{key}, $row->{id} );
     die "row $row->{id} of $table was not changed\n" if $changed != 1;
-    $row->{kept} = $now->{ lc $column }              if $row->{existed};
+    if    ($keep)             { $row->{kept} = $now->{ lc $column } }
+    elsif ( $row->{existed} ) { $row->{kept} = delete $row->{spool} }
     return;
 }
 
@@ -80,14 +82,19 @@ sub _IsSame {
 # unused, so what is there now stays.
 sub _LookAgain {
     my ( $self, $row ) = @_;
-    my $raw    = delete $row->{kept};
+    my $kept   = delete $row->{kept};
     my $native = $self->{native};
     return if $native->head( $row->{key} );
-    my ($content) = RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $row->{encoding}, \$raw );
+    my ($content) =
+        ref $kept
+        ? $kept->Content
+        : RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $row->{encoding}, \$kept );
     my ( $stored, $error ) = $native->store( $row->{key}, $$content, content_type => $row->{stored_as} );
     return if $stored;
 
     my ( $table, $column ) = ( $self->{rows}->Table, $self->{rows}->Column );
+    undef $content;
+    my $raw = ref $kept ? $kept->Raw : $kept;
     my $sql = "UPDATE $table SET $column = ?, ContentEncoding = ? WHERE id = ? AND ContentEncoding = 'external'";
     $self->{database}->Transaction( sub { $_[0]->do( $sql, undef, $raw, $row->{encoding}, $row->{id} ) } );
     $row->{problem} = "its object went away again: $error";

@@ -6,13 +6,25 @@ use warnings;
 use POSIX ();
 
 use RT::ExternalStorage::AmazonS3::Tool::Encoding;
+use RT::ExternalStorage::AmazonS3::Tool::Externalize::Spool;
 
-# Ids read at once
-use constant PAGE => 1000;
+# Ids read at once; bytes above which a content is not copied
+use constant { PAGE => 1000, LARGE => 4 * 1024 * 1024 };
+
+# The bytes of a column. What SQLite takes for text has an end at its first NUL.
+my %BYTES = (
+    SQLite => q{CASE typeof(%1$s) WHEN 'text' THEN LENGTH(CAST(%1$s AS BLOB)) ELSE LENGTH(%1$s) END},
+    Pg     => 'OCTET_LENGTH(%s)',
+    mysql  => 'LENGTH(%s)',
+);
 
 sub new {
     my ( $class, %args ) = @_;
     my $self = bless { %args, page => [], left => $args{batchsize} // -1, seen => {} }, $class;
+    my $item = $self->{place}{class}->new( RT->SystemUser )->NewItem;
+    $self->{type}     = RT->Config->Get('DatabaseType');
+    $self->{bytes}    = sprintf $BYTES{ $self->{type} } // 'LENGTH(%s)', $self->Column;
+    $self->{columns}  = join ', ', grep { lc ne lc $self->Column } sort keys %{ $item->_ClassAccessible };
     $self->{portions} = [ $self->_Portions ];
     $self->{after}    = 0 if $args{ids} || !$self->{after};
     return $self;
@@ -88,38 +100,121 @@ sub _Where {
 }
 
 # What there is to be moved: { id, content, stored_as, encoding, type, length }, or why it is not: { id, why } where it
-# stays, { id, problem } where it can't be moved
+# stays, { id, problem } where it can't be moved. A large one has a "spool"; $room is called with its length before it
+# is read, and may have nothing read: { id, unread }.
 sub Read {
-    my ( $self, $id ) = @_;
-    my $row    = $self->Look( $id, '*' ) or return { id => $id, why => 'it is gone' };
-    my $object = $self->{place}{class}->new( RT->SystemUser )->NewItem;
-    my %facts  = map { $_ => $row->{$_} } qw(contentencoding contenttype rts3_length);
-    $object->LoadFromHash( { map { $_ => $row->{$_} } grep { $_ ne 'rts3_length' } keys %{$row} } );
+    my ( $self, $id, $room ) = @_;
+    my $hint = $self->_Hint($id);
+    return { id => $id, unread => 1 } if $hint > LARGE && !$room->($hint);
+    my $row = $self->_Whole($id) or return { id => $id, why => 'it is gone' };
+    my ( $spool, $raw, $content, $problem );
+    if ( ( $row->{rts3_length} // 0 ) > LARGE ) {
+        return { id => $id, unread => 1 } if !$room->( $row->{rts3_length} );
+        ( $row, $spool, $problem ) = $self->_Spooled($id);
+        return { id => $id, why     => 'it is gone' } if !$row;
+        return { id => $id, problem => $problem }     if defined $problem;
+        ( $content, $problem ) = $spool->Content;
+        return { id => $id, problem => $problem } if !$content;
+    }
+    my %facts  = map { $_ => $row->{$_} } qw(contentencoding contenttype);
+    my $length = delete $row->{rts3_length};
+    my $object = $self->_Object( $row, $content );
     undef $row;
 
     my ( $ok, $why ) = $object->ShouldStoreExternally;
     return { id => $id, why => $why // 'RT keeps it' } if !$ok;
-    my $raw = $object->__Value( $self->Column, decode_utf8 => 0 );
-    my ( $content, $problem ) =
-        RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $facts{contentencoding}, \$raw );
-    return { id => $id, problem => $problem } if !$content;
+    if ( !$spool ) {
+        $raw = $object->__Value( $self->Column, decode_utf8 => 0 );
+        ( $content, $problem ) =
+            RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $facts{contentencoding}, \$raw );
+        return { id => $id, problem => $problem } if !$content;
+    }
     ( my $type = $object->ContentType // '' ) =~ s/\0/\x{fffd}/g;    # as Store has it
     return {
         id        => $id,
         content   => $content,
+        spool     => $spool,
         stored_as => $type,
         encoding  => $facts{contentencoding},
         type      => $facts{contenttype},
-        length    => $facts{rts3_length},
+        length    => $length,
     };
+}
+
+# A row as RT's object. RT asks it for its content's length only: of a large one, which was read already, that is known.
+sub _Object {
+    my ( $self, $row, $content ) = @_;
+    my $class  = $self->{place}{class};
+    my $object = $class->new( RT->SystemUser )->NewItem;
+    if ( $content && $class ne 'RT::Attachments' ) {
+        my $enough = RT->Config->Get('ExternalStorageCutoffSize') + 1;
+        $enough = length $$content if length $$content < $enough;
+        @{$row}{ lc $self->Column, 'contentencoding' } = ( "\0" x $enough, 'none' );
+    }
+
+    # Not by way of the cache of records, where it would stay for a while
+    $object->DBIx::SearchBuilder::Record::LoadFromHash($row);
+    return $object if $class ne 'RT::Attachments' || defined $object->GetHeader('Content-Length');
+
+    # RT would count, and write it down
+    if ($content) {
+        if ( $self->{dry_run} ) { $row->{headers} .= 'Content-Length: ' . length($$content) . "\n" }
+        else                    { $object->SetHeader( 'Content-Length' => length $$content ) }
+    }
+    return $object;
+}
+
+# SQLite has to read a content even for its length; what its header says is known before
+sub _Hint {
+    my ( $self, $id ) = @_;
+    return 0 if $self->{type} ne 'SQLite' || $self->{place}{class} ne 'RT::Attachments';
+    my $row = $self->{database}->Row( 'SELECT Headers FROM ' . $self->Table . ' WHERE id = ?', $id );
+    my ($length) = ( $row->{headers} // '' ) =~ /^Content-Length:\s*(\d{1,15})\s*$/mi;
+    return $length // 0;
+}
+
+# A row with its content, if that is not large
+sub _Whole {
+    my ( $self, $id ) = @_;
+    my $column = $self->Column;
+    my $large  = LARGE;
+    my $value  = "CASE WHEN $self->{bytes} <= $large THEN $column END AS $column";
+
+    # It would have a large one in memory twice
+    if ( $self->{type} eq 'SQLite' ) {
+        my $facts = $self->Look( $id, 'id' ) or return;
+        $value = $column;
+        $value = "NULL AS $column" if ( $facts->{rts3_length} // 0 ) > LARGE;
+    }
+    return $self->Look( $id, "$self->{columns}, $value" );
+}
+
+# A row without its content, and that in a spool, both of one moment
+sub _Spooled {
+    my ( $self, $id ) = @_;
+    my ( $row, $spool, $problem );
+    $self->{database}->Snapshot(
+        sub {
+            my ($dbh) = @_;
+            $row   = $self->Look( $id, $self->{columns} ) or return;
+            $spool = RT::ExternalStorage::AmazonS3::Tool::Externalize::Spool->new(
+                table    => $self->Table,
+                column   => $self->Column,
+                type     => $self->{type},
+                id       => $id,
+                encoding => $row->{contentencoding},
+                length   => $row->{rts3_length},
+            );
+            $problem = $spool->Fill($dbh);
+        }
+    );
+    return ( $row, $spool, $problem );
 }
 
 # A row as it is now
 sub Look {
     my ( $self, $id, $columns, $lock ) = @_;
-    my ( $table, $column ) = ( $self->Table, $self->Column );
-    my $query = "SELECT $columns, LENGTH($column) AS rts3_length FROM $table WHERE id = ?";
-    $query =~ s/\*, /$table.*, /;
+    my $query = "SELECT $columns, $self->{bytes} AS rts3_length FROM " . $self->Table . ' WHERE id = ?';
     $query .= $self->{database}->ForUpdate if $lock;
     return $self->{database}->Row( $query, $id );
 }
@@ -147,9 +242,10 @@ looked at yet only the id is in memory.
 
 How many there are, at most; the next one; those asked for that are not there.
 
-=item Read ID
+=item Read ID, ROOM
 
-The row, with its content decoded, or why it is not to be moved.
+The row, with its content decoded, or why it is not to be moved. ROOM is called with the bytes of a large content before
+that is read, and says whether to go on.
 
 =item Look ID, COLUMNS, [LOCK]
 
