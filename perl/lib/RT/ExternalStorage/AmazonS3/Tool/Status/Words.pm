@@ -159,10 +159,11 @@ sub _Failed {
     my @some   = @{ $run->{failures} || [] };
     splice @some, TOLD if @some > TOLD;
     my $text = number($number) . " failed in the last rt-s3 $name";
+    return $text if !@some;
     $text .= ': ' . join '; ', map {
         join( ' ', grep {defined} @{$_}{qw(class id digest)} ) . ": $_->{why}"
     } @some;
-    $text .= '; and ' . number( $number - @some ) . ' more' if @some && $number > @some;
+    $text .= '; and ' . number( $number - @some ) . ' more' if $number > @some;
     return $text;
 }
 
