@@ -8,7 +8,16 @@ use constant { LARGEST => 32 * 1000 * 1000, WAIT => 8_000 };
 
 my %CLASS = ( A => 'RT::Attachment', V => 'RT::ObjectCustomFieldValue' );
 
-# What somebody has asked for: { list, more, ticket } or { one } or { error }. $of: ticket, attachment or value
+# What somebody means: ( of, id ). Addresses of the page have only an id, such as attachment:42: what has more in it
+# RT takes for a forged request where it comes from elsewhere.
+sub Asked {
+    my ( $class, $of, $text ) = @_;
+    my ( $kind, $id ) = $text =~ /\A\s*(ticket|attachment|value):(.*)\z/s;
+    ( $of, $text ) = ( $kind, $id ) if defined $kind;
+    return ( $of =~ /\A(?:attachment|value)\z/ ? $of : 'ticket', $text );
+}
+
+# What there is of it: { list, more, ticket } or { one } or { error }
 sub Find {
     my ( $class, $page, $of, $text ) = @_;
     my ($id) = ( $text // '' ) =~ /\A\s*#?\s*([1-9]\d{0,9})\s*\z/;
@@ -122,9 +131,10 @@ RT::ExternalStorage::AmazonS3::Page::Attachment - one attachment, and what is in
 
 =over
 
-=item Find PAGE, OF, ID
+=item Asked OF, TEXT; Find PAGE, OF, ID
 
-What was asked for: a hash with C<list>, C<one> or C<error>. OF: C<ticket>, C<attachment> or C<value>.
+What is meant, C<ticket>, C<attachment> or C<value>, and its id; what there is of it: a hash with C<list>, C<one> or
+C<error>.
 
 =item Look PAGE, FACTS
 

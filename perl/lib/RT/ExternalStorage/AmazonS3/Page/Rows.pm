@@ -101,7 +101,7 @@ sub Digest {
     return $row ? ( $row->[0] // '' ) =~ s/\s+\z//r : undef;
 }
 
-# All that a ticket has content of, as Facts; and whether there is more
+# All that a ticket has content of, as Facts; and how much more there is. RT has no index for the values of a ticket alone.
 sub OfTicket {
     my ( $self, $ticket ) = @_;
     my @found = (
@@ -118,6 +118,7 @@ sub OfTicket {
             map { [ V => $_->[0] ] } @{
                 $self->_Select(
                     q{SELECT id FROM ObjectCustomFieldValues WHERE ObjectType = 'RT::Ticket' AND ObjectId = ? }
+                        . q{AND CustomField IN (SELECT id FROM CustomFields WHERE Type IN ('Binary', 'Image')) }
                         . 'AND LargeContent IS NOT NULL ORDER BY id',
                     $ticket
                 )

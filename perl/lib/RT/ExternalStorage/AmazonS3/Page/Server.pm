@@ -104,7 +104,7 @@ sub _Trouble {
         kind   => $error->name,
         text   => [ $text, @where ],
         advice => [$advice],
-        detail => $error->message,
+        detail => $error->message =~ s/@{[NOTHING]}/(a key that no object has)/gr,
     };
 }
 

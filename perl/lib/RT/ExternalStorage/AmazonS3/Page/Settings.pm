@@ -75,7 +75,7 @@ sub List {
         elsif ( my @found = $class->_Found( $name, $page, $shown ) ) {
             push @rows, [ $name, @found ];
         }
-        elsif ( length $DEFAULT{$name} ) {
+        elsif ( length $DEFAULT{$name} && ( $name ne 'CacheSize' || length( $shown->{CacheDir} // '' ) ) ) {
             my $default = $DEFAULT{$name};
             $default = RT::ExternalStorage::AmazonS3::Deadline->WEB if $name eq 'Deadline';
             push @rows, [ $name, _Plain($default), ['default'] ];
