@@ -73,7 +73,7 @@ subtest 'all is well' => sub {
         qr/All attachments were in the bucket/,
         qr/Next run of cron\s+nothing new to look at/,
         qr/Stored once\s+\d+\.\d kB saved: 4 files are 3 different ones/,
-        qr/These figures are of .*?ago/,
+        qr/These figures are of \w.*?\(\d/,
     );
     tells( verify      => qr/Last verify\s+\w.*? on .*?Nothing is missing, and nothing is damaged/s );
     tells( externalize => qr/4 files were moved, \d+\.\d kB/ );
@@ -83,6 +83,42 @@ subtest 'all is well' => sub {
     cmp_ok( $drawn, '>', 100, '... with something in them' );
     keeps_secrets('all is well');
     $page->picture( 'page', '#rts3-page .rts3-glance' );
+};
+
+subtest 'dark, and on a telephone' => sub {
+    my $theme = sub {
+        $rt->call( <<'END', @_ );
+            my $user = RT::User->new( RT->SystemUser );
+            $user->Load('root');
+            return ( $user->SetPreferences( RT->System, { WebDefaultStylesheet => $_[0] } ) )[0];
+END
+    };
+    $theme->('elevator-dark');
+    $page->look;
+    my $luminance = <<'END';
+        const colors = getComputedStyle( document.querySelector(arguments[0]) )[ arguments[1] ].match(/[\d.]+/g);
+        return 0.2126 * colors[0] + 0.7152 * colors[1] + 0.0722 * colors[2];
+END
+    cmp_ok( $browser->run( $luminance, 'body', 'backgroundColor' ), '<', 80,  'dark: the page is' );
+    cmp_ok( $browser->run( $luminance, $_,     'color' ),           '>', 110, "... and $_ is light" )
+        for '.rts3-summary', '.rts3-findings p', '.rts3-word.rts3-ok', '.rts3-settings td', '.rts3-check form button';
+    cmp_ok( $browser->run( $luminance, '.rts3-chart', 'fill' ), '>', 110, '... the text of pictures, too' );
+    $page->picture( 'page-dark', '#rts3-page .rts3-glance' );
+    $theme->('elevator-light');
+
+    $browser->resize( 360, 740 );
+    $page->look( 'ticket:' . $page->ticket->{id} );
+    my $wide = $browser->run('return [ document.documentElement.scrollWidth, innerWidth ]');
+    is( $wide->[0], 360, 'on a telephone nothing has to be scrolled sideways' );
+    my $out = $browser->run(<<'END');
+        return [ ...document.querySelectorAll('#rts3-page *') ].filter( part => {
+            const box = part.getBoundingClientRect();
+            return box.width && box.right > innerWidth + 1 && !part.closest('.rts3-scroll, svg');
+        } ).map( part => part.outerHTML.slice( 0, 80 ) );
+END
+    is_deeply( $out, [], '... and nothing sticks out' );
+    $page->picture( 'page-phone', '#rts3-page' );
+    $browser->resize;
 };
 
 subtest 'configuration in force' => sub {

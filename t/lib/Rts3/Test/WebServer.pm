@@ -49,8 +49,8 @@ sub missing {
 
 =head2 rt_options %more
 
-Options for L<Rts3::Test::RT/new>: modules, library and the storage's CAFile are copied to where www-data can read
-them, and every process of RT writes down its calls of the library, see C<calls>. C<config> in %more is appended to.
+Options for L<Rts3::Test::RT/new>: modules, rt-s3, RT's page, library and the storage's CAFile are copied to where www-data
+can read them, and every process of RT writes down its calls of the library, see C<calls>. C<config> in %more is appended to.
 
 =cut
 
@@ -68,8 +68,9 @@ sub rt_options {
         if !defined $ENV{RTS3_LIBRARY} && $modules =~ m{/blib/lib\z};
     my $witness = "$Rts3::Test::RT::LibDir/Rts3/Test/WebServer/Witness.pm";
     make_path("$place/lib/RT");
-    system( 'cp', '-rL', "$modules/RT/ExternalStorage", "$place/lib/RT/" ) == 0 or croak 'cp failed';
-    system( 'cp', $library, "$place/librts3.so" ) == 0 or croak 'cp failed';
+    system( 'cp', '-rL', "$modules/RT/ExternalStorage", "$place/lib/RT/" ) == 0               or croak 'cp failed';
+    system( 'cp', $library, "$place/librts3.so" ) == 0                                        or croak 'cp failed';
+    system( 'cp', '-rL', map( {"$Rts3::Test::RT::Root/perl/$_"} qw(bin html) ), $place ) == 0 or croak 'cp failed';
     spew( "$place/Witness.pm", slurp($witness) );
 
     if ( my $authority = $more{storage}{CAFile} ) {
@@ -83,6 +84,7 @@ sub rt_options {
     $more{config} = ( $more{config} // '' ) . <<"END";
 Set(\$ExternalStorageCutoffSize, 100);
 Set(\$MaxInlineBody, 0);
+\$RT::MasonLocalComponentRoot = '$place/html';
 \$RT::MasonDataDir .= '-apache' if \$INC{'Plack/Handler/Apache2.pm'};    # its workers are no root, as starman's are
 {
     my \$meta  = RT->Config->Meta('ExternalStorage');

@@ -1,0 +1,154 @@
+#!/usr/bin/perl
+# What RT's page about external storage makes of what the commands have kept, and what it asks the database for that.
+use strict;
+use warnings;
+
+use FindBin;
+use Test::More;
+
+use lib "$FindBin::Bin/lib";
+use RT::ExternalStorage::AmazonS3::Page::Settings;
+use Rts3::Test::Browser::Page;
+use Rts3::Test::File qw(slurp);
+use Rts3::Test::RT;
+
+my $page = Rts3::Test::Browser::Page->new( browser => 0 );
+my $rt   = $page->rt;
+
+# Health with these records: its level, and the texts of what is no "ok"
+sub health {
+    my ( $records, $more ) = @_;
+    my $seen = $rt->call( <<'END', $records, $more // '' );
+        require RT::ExternalStorage::AmazonS3::Page;
+        my ( $records, $more ) = @_;
+        for my $name ( 'externalize', 'verify', 'verify whole', 'verify deep', 'figures' ) {
+            RT->System->DeleteAttribute("ExternalStorageS3 $name");
+            my $record = $records->{$name} or next;
+            my $ended  = time - ( delete $record->{age} // 0 );
+            RT::ExternalStorage::AmazonS3::Records->Keep( $name, %$record );
+            my $attribute = RT->System->FirstAttribute("ExternalStorageS3 $name");
+            $attribute->SetContent( { %{ $attribute->Content }, ended => $ended, started => $ended - 1 } );
+        }
+        eval "$more; 1" or die $@;
+        my $health = RT::ExternalStorage::AmazonS3::Page->new( RT->SystemUser )->Health;
+        return {
+            level => $health->Level,
+            text  => join( "\n", map { RT->SystemUser->loc( @{ $_->{text} } ) } grep { $_->{level} ne 'ok' } $health->Findings ),
+            all   => join( "\n", map { $_->{command} // () } $health->Findings ),
+        };
+END
+    return $seen;
+}
+
+sub shows {
+    my ( $what, $seen, $level, @texts ) = @_;
+    is( $seen->{level}, $level, "$what: $level" ) or diag $seen->{text};
+    like( $seen->{text}, $_, "... $_" ) for @texts;
+    return;
+}
+
+my $day  = 86_400;
+my %fine = (
+    externalize => { moved      => 3, failed  => 0, skipped => 1, bytes   => 3000 },
+    verify      => { references => 3, digests => 3, missing => 0, damaged => 0 },
+    figures     => { saved      => 0 },
+);
+my %stopped = ( stopped => 'stopped by SIGTERM' );
+
+subtest 'the levels' => sub {
+    my $seen = health( \%fine );
+    shows( 'all is well', $seen, 'ok' );
+    is( $seen->{text}, '', '... and nothing to be told' );
+    shows( 'nothing ever ran', health( {} ), 'note', qr/Nobody has ever looked/, qr/never collected/ );
+    shows( 'old figures', health( { %fine, figures => { age => 9 * $day } } ),
+        'note', qr/figures on this page are old/ );
+    shows(
+        'an old verify',
+        health( { %fine, verify => { age => 40 * $day } } ),
+        'note', qr/All attachments were in the/
+    );
+    shows(
+        'attachments that could not be moved',
+        health( { %fine, externalize => { failed => 2 } } ),
+        'warning', qr/could not move 2 attachments/
+    );
+    shows(
+        'a run that was ended',
+        health( { %fine, externalize => {%stopped} } ),
+        'warning', qr/not come to its end/
+    );
+    shows(
+        'missing', health( { %fine, verify => { missing => 1 } } ),
+        'problem', qr/found 1 object missing or damaged/
+    );
+    shows( 'unreadable', health( { %fine, verify => { unreadable => 2 } } ), 'warning',
+        qr/could not read 2 objects/ );
+};
+
+subtest 'what an earlier verify has found' => sub {
+    my %whole = ( 'verify whole' => { missing => 2, age => 2 * $day } );
+    shows(
+        'the last one was ended',
+        health( { %fine, %whole, verify => {%stopped} } ),
+        'problem', qr/2 objects missing/
+    );
+    my %deep = ( 'verify deep' => { damaged => 3, deep => 1, age => 5 * $day } );
+    my $seen = health( { %fine, %deep } );
+    shows( 'the last one has not read them', $seen, 'problem', qr/3 objects missing or damaged/ );
+    like( $seen->{all}, qr/verify --deep/, '... with the command that reads them' );
+};
+
+subtest 'what waits' => sub {
+    my $make = sub {
+        my ($days) = @_;
+        return <<"END";
+            Rts3::Test::RT::Inside::create_ticket( attachments => [ { name => 'a.bin', content => "\\0" x 2000 } ] )
+                if !RT->SystemUser->FirstAttribute('made');
+            RT->SystemUser->SetAttribute( Name => 'made', Content => 1 );
+            \$RT::Handle->dbh->do(q{UPDATE Attachments SET Created = datetime( 'now', '-$days days' )});
+END
+    };
+    my %never = ( %fine, externalize => undef );
+    shows( 'since today',                     health( \%never, $make->(0) ), 'ok' );
+    shows( 'for long, and nobody moves them', health( \%never, $make->(5) ), 'warning', qr/wait to be moved since/ );
+    shows( 'for long, but a run leaves them', health( \%fine,  $make->(5) ), 'ok' );
+};
+
+# By SQLite's own account of how it would answer
+subtest 'no question reads a whole table' => sub {
+    my $plans = $rt->call( <<'END');
+        require RT::ExternalStorage::AmazonS3::Page;
+        require RT::ExternalStorage::AmazonS3::Page::Attachment;
+        my ( %plan, @asked );
+        no warnings 'redefine';
+        for my $name (qw(Select Row)) {
+            my $original = RT::ExternalStorage::AmazonS3::Tool::Database->can($name);
+            no strict 'refs';
+            *{"RT::ExternalStorage::AmazonS3::Tool::Database::$name"} = sub { push @asked, [ @_[ 1 .. $#_ ] ]; goto &$original };
+        }
+        my $page = RT::ExternalStorage::AmazonS3::Page->new( RT->SystemUser );
+        $page->Health;
+        RT::ExternalStorage::AmazonS3::Page::Attachment->Find( $page, @$_ ) for [ ticket => 1 ], [ attachment => 1 ], [ value => 1 ];
+        $page->Rows->Digest( A => 1 );
+        for my $asked (@asked) {
+            my ( $query, @values ) = @$asked;
+            my $rows = $RT::Handle->dbh->selectall_arrayref( "EXPLAIN QUERY PLAN $query", {}, @values );
+            $plan{$query} = join '; ', map { $_->[-1] } @$rows;
+        }
+        return \%plan;
+END
+    cmp_ok( scalar keys %$plans, '>=', 8, 'questions' );
+    for my $query ( sort keys %$plans ) {
+        unlike( $plans->{$query}, qr/\bSCAN (?!CustomFields\b)/, $query );
+    }
+};
+
+subtest 'the defaults are those of the library' => sub {
+    my $source  = slurp("$Rts3::Test::RT::Root/src/config/options.rs");
+    my ($list)  = $source =~ /pub const OPTIONS[^=]*= \[(.*?)\];/s;
+    my %library = $list =~ /(?:option|written)\("(\w+)", "([^"]*)"\)/g;
+    $library{$_} = '' for $list =~ /secret\("(\w+)"\)/g;
+    is_deeply( { RT::ExternalStorage::AmazonS3::Page::Settings->Defaults }, \%library, 'all of them' );
+};
+
+done_testing;
