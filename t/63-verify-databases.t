@@ -55,11 +55,41 @@ for my $type (qw(Pg mysql)) {
         );
 END
 
+    my $status_of = sub {
+        my ( undef, $out, $err ) = $rt->run_tool(qw(status --json));
+        diag $err if length $err;
+        my $figures = $json->decode( ( split /\n/, $out )[-1] )->{summary};
+        return { map { $_ => ref $figures->{$_} ? join ' ', @{ $figures->{$_} }{qw(count bytes)} : $figures->{$_} }
+                qw(waiting external objects saved) }, $figures;
+    };
+    my $bytes = length join '', values %content;
+    my $twice = length $content{'zero.bin'};
+
     subtest $type => sub {
+        $s3->make_bucket($bucket);
         $rt->call( $create, \@files, 1 );
+        my ($counted) = $status_of->();
+        my $all = '5 ' . ( $bytes + $twice );
+        is_deeply(
+            $counted,
+            { waiting => $all, external => '0 0', objects => '0 0', saved => 0 },
+            'rt-s3 status knows what waits, and how large it is'
+        );
         my ( $exit, undef, $errors ) = $rt->run_script('rt-externalize-attachments');
         is( $exit, 0, "RT's script has moved the files" ) or diag $errors;
         is_deeply( [ $s3->objects($bucket) ], [ sort values %digest ], '... which are in the bucket' );
+
+        ( $counted, my $figures ) = $status_of->();
+        is_deeply(
+            $counted,
+            { waiting => '0 0', external => $all, objects => "4 $bytes", saved => $twice },
+            'rt-s3 status knows what was moved'
+        );
+        is_deeply(
+            [ map { $_->{external} } values %{ $figures->{months} } ],
+            [ [ 5, $bytes + $twice ] ],
+            '... and in which month it came'
+        );
 
         my ( $status, $found, $last ) = $verify->('--deep');
         is( $status,                      0, 'all is well' );
