@@ -62,7 +62,7 @@ sub Run {
         concurrency => $number,
         memory      => $memory,
         stops       => sub { $self->_Stops },
-        waits       => sub { $self->_Show },
+        waits       => sub { $self->_Pause },
         done        => sub { $self->_Stored(@_) },
     );
     my $done = eval {
@@ -216,9 +216,15 @@ sub _Fail {
     return;
 }
 
+# While uploads are under way
+sub _Pause {
+    my ($self) = @_;
+    return $self->{commit}->IsDue ? $self->_Commit : $self->_Show;
+}
+
 sub _Show {
     my ($self) = @_;
-    $self->{progress}->Show( $self->{moved}, $self->{bytes} );
+    $self->{progress}->Show( $self->{moved} + $self->{skipped} + @{ $self->{failed} }, $self->{bytes} );
     return;
 }
 
