@@ -11,7 +11,7 @@ use Time::HiRes qw(time);
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Browser::Page;
 
-my $page = Rts3::Test::Browser::Page->new->fill;
+my $page = Rts3::Test::Browser::Page->new;
 my ( $s3, $rt, $browser ) = ( $page->s3, $page->rt, $page->browser );
 my $text;
 
@@ -31,8 +31,21 @@ sub keeps_secrets {
     return;
 }
 
+subtest 'never configured' => sub {
+    $page->serve( none => 1 );
+    $page->login;
+    $text = $page->look;
+    tells( none => qr/^Not in use: RT keeps all attachments/m,    qr/not configured, and no attachment needs it/ );
+    tells( none => qr/set %ExternalStorage in RT_SiteConfig\.pm/, qr/Configuration in force\s+There is none/ );
+    $browser->click('.rts3-check button');
+    $browser->wait_until('return document.querySelector(".rts3-check [role=status]")');
+    $text = $page->said('check');
+    tells( check => qr/^problem\s+configuration: external storage is not configured/m );
+};
+
 subtest 'the menu, and who may see it' => sub {
     $page->serve;
+    $page->fill;
     $page->login('staff');
     my $home = $rt->web->url;
     $browser->open("$home/Admin/");
@@ -174,6 +187,7 @@ subtest 'one attachment' => sub {
     my ($key) = $text =~ /Key\s+([0-9a-f]{64})/;
     ok( $key && grep( { $_ eq $key } $s3->objects('files') ), 'its key is that of an object' );
     tells( attachment => qr/The object is there, and whole/, qr/Ticket $page->{ticket}{id}/, qr/Size\s+\d\.\d kB/ );
+    tells( attachment => qr/In the bucket since\s+\w.*?20\d\d \(\d/ );
     keeps_secrets('one attachment');
     $page->picture( 'page-attachment', '#rts3-page .rts3-attachment' );
 
@@ -247,6 +261,11 @@ subtest 'S3 down' => sub {
     $text  = $page->look( 'attachment:' . $page->attachment('plan.pdf') );
     cmp_ok( time - $start, '<', 12, 'an attachment is asked for' );
     tells( 'its object' => qr/The server could not be asked/ );
+    my $id = $page->attachment('plan.pdf');
+    $browser->open( $rt->web->url . "/Ticket/Attachment/$page->{ticket}{transaction}/$id/plan.pdf" );
+    like( $browser->source, qr/This file cannot be read/, 'somebody wants that file' );
+    $text = $page->look;
+    tells( failures => qr/Failures of the last day\s+.*server not reached: \d/ );
     $start = time;
     $browser->click('.rts3-check button');
     $browser->wait_until('return document.querySelector(".rts3-check [role=status]")');
@@ -257,8 +276,10 @@ subtest 'S3 down' => sub {
 };
 
 subtest 'a region that is wrong' => sub {
-    $page->serve( Region => 'us-west-2' );
+    $page->serve( Region => 'us-west-2', CacheDir => $rt->dir . '/cache' );
+    $browser->open( $rt->web->url . "/Ticket/Display.html?id=$page->{ticket}{id}" );
     $text = $page->look;
+    tells( cache  => qr/Local copies\s+\d.*? of 1\.1 GB in \S+cache/ );
     tells( region => qr/is in the region eu-central-1, and not in us-west-2.*?Set Region to eu-central-1/s );
 };
 

@@ -30,7 +30,8 @@ sub health {
             $attribute->SetContent( { %{ $attribute->Content }, ended => $ended, started => $ended - 1 } );
         }
         eval "$more; 1" or die $@;
-        my $health = RT::ExternalStorage::AmazonS3::Page->new( RT->SystemUser )->Health;
+        RT::ExternalStorage::AmazonS3::Page->new( RT->SystemUser )->Health;
+        my $health = RT::ExternalStorage::AmazonS3::Page->new( RT->SystemUser )->Health;    # not only the first time
         return {
             level => $health->Level,
             text  => join( "\n", map { RT->SystemUser->loc( @{ $_->{text} } ) } grep { $_->{level} ne 'ok' } $health->Findings ),
@@ -112,6 +113,24 @@ END
     shows( 'since today',                     health( \%never, $make->(0) ), 'ok' );
     shows( 'for long, and nobody moves them', health( \%never, $make->(5) ), 'warning', qr/wait to be moved since/ );
     shows( 'for long, but a run leaves them', health( \%fine,  $make->(5) ), 'ok' );
+};
+
+subtest 'no storage, or another one' => sub {
+    $rt->set_storage( %{ $page->{storage} }, Prefx => 'typo', Checksum => 'sometimes' );
+    shows(
+        'an option that stops writing',
+        health( \%fine ),
+        'warning', qr/has a mistake: RT may read attachments, and not move any/
+    );
+    {
+        local $rt->{env} = { RTS3_LIBRARY => $rt->dir . '/none.so' };
+        shows( 'no library', health( \%fine ), 'problem', qr/can't load the library/ );
+    }
+    $rt->set_storage( Type => 'Disk', Path => $rt->dir );
+    shows( 'files in a directory', health( {} ), 'note', qr/of the type Disk; this page is about AmazonS3 alone/ );
+    $rt->set_storage;
+    shows( 'none', health( {} ), 'note', qr/not configured, and no attachment needs it/ );
+    $rt->set_storage( %{ $page->{storage} } );
 };
 
 # By SQLite's own account of how it would answer

@@ -21,6 +21,9 @@ use constant PATH => '/Admin/Tools/ExternalStorage.html';
 # Somebody waits: for one question so many milliseconds, for all of them so many seconds
 use constant { WAIT => 4_000, DEADLINE => 8, RETRIES => 1 };
 
+# Of handles by their options: the library tells them once in a process
+my %Mistakes;
+
 # Who may see all attachments of RT
 sub Allows {
     my ( $class, $user ) = @_;
@@ -55,6 +58,11 @@ sub IsConfigured {
     return ref $options eq 'HASH' && %{$options} ? 1 : 0;
 }
 
+sub Type {
+    my $options = RT->Config->Get('ExternalStorage');
+    return ref $options eq 'HASH' && !ref $options->{Type} ? $options->{Type} // '' : '';
+}
+
 # The record of a command's last run, or undef
 sub Last {
     my ( $self, $of ) = @_;
@@ -87,21 +95,35 @@ sub Ask {
     return $answer;
 }
 
-# A handle of the library for what this page asks: what comes of it is no failure of RT, and local copies say nothing of
-# the bucket
+# A handle of the library for what this page asks, perhaps with other options: what comes of it is no failure of RT, and
+# local copies say nothing of the bucket
 sub Handle {
-    my ($self)  = @_;
-    my $backend = $self->{backend} or return undef;
-    my @names   = grep { !/\A(?:_.*|Type|CacheDir|CacheSize)\z/ && !ref $backend->{$_} } keys %{$backend};
-    return $self->{handle} //= eval {
-        my ( $handle, $error ) = RT::ExternalStorage::AmazonS3::Native->open(
-            ( map { $_ => $backend->{$_} } @names ),
-            Deadline => DEADLINE,
-            Retries  => RETRIES
-        );
-        $handle->fail_fast(1) if $handle;
-        $handle || die $error;
+    my ( $self, %other ) = @_;
+    my $given = $self->Given or return undef;
+    return $self->{handle}{ join ' ', %other } //= eval {
+        my %options = ( %{$given}, Deadline => DEADLINE, Retries => RETRIES, %other );
+        delete @options{qw(CacheDir CacheSize)};
+        my ( $handle, $error ) = RT::ExternalStorage::AmazonS3::Native->open(%options);
+        die $error if !$handle;
+        $handle->fail_fast(1);
+        my $key = join "\0", map {"$_=$options{$_}"} grep { defined $options{$_} } sort keys %options;
+        $self->{mistakes} = $Mistakes{$key} //= [ map { $_->[1] } grep { $_->[0] eq 'error' } $handle->drain ];
+        $handle;
     };
+}
+
+# What is wrong with the options, though a request can be formed
+sub Mistakes {
+    my ($self) = @_;
+    my $handle = $self->Handle;
+    return grep {defined} ( $self->{backend} || {} )->{_Refusal}, @{ $self->{mistakes} || [] };
+}
+
+# The options of %ExternalStorage for the library
+sub Given {
+    my ($self) = @_;
+    my $backend = $self->{backend} or return undef;
+    return { map { $_ => $backend->{$_} } grep { !/\A(?:_.*|Type)\z/ && !ref $backend->{$_} } keys %{$backend} };
 }
 
 # A method of that handle for a digest: what it returns, or (undef, $error)
@@ -217,9 +239,9 @@ As a class method: whether this user may see the page, which is who has the righ
 
 =item new USER
 
-=item Backend, Trouble, IsConfigured
+=item Backend, Trouble, IsConfigured, Type
 
-RT's external storage where it is this one, else why not; whether there is any configuration.
+RT's external storage where it is this one, else why not; whether there is any configuration, and of which type.
 
 =item Health, Last NAME, Verified, Rows
 
@@ -234,9 +256,9 @@ What CODE returns; undef, with a line in RT's log, where it dies.
 
 Calls that method of L<RT::ExternalStorage::AmazonS3::Native>, and answers as it does.
 
-=item Facts NAME, Handle
+=item Facts NAME, Handle, Given, Mistakes
 
-What the library knows; the page's own handle of it.
+What the library knows; the page's own handle of it; the options as RT has them, and the mistakes in them.
 
 =item When SECONDS, Size BYTES, Number NUMBER, Places FIGURES, Growth FIGURES
 

@@ -3,8 +3,17 @@ package RT::ExternalStorage::AmazonS3::Page::Attachment;
 use strict;
 use warnings;
 
+use HTTP::Tiny ();
+
+use RT::ExternalStorage::AmazonS3::Tool::Check::Web;
+
+use constant WEB => 'RT::ExternalStorage::AmazonS3::Tool::Check::Web';
+
 # Larger objects are not read by a page; milliseconds that reading one may take
 use constant { LARGEST => 32 * 1000 * 1000, WAIT => 8_000 };
+
+# Seconds that the server has to say since when it has an object
+use constant SECONDS => 3;
 
 my %CLASS = ( A => 'RT::Attachment', V => 'RT::ObjectCustomFieldValue' );
 
@@ -61,7 +70,7 @@ sub Look {
     $seen{name} = ref $prefix ? $digest : "$prefix$digest";
     my ( $about, $error ) = $page->AskServer( head => $digest );
     return { %seen, _Failed($error) } if !$about;
-    %seen = ( %seen, size => $about->{size}, modified => $about->{modified} );
+    %seen = ( %seen, size => $about->{size}, since => _Since( $page, $digest ) );
     return {
         %seen,
         state => 'note',
@@ -79,6 +88,32 @@ sub Look {
         state => 'ok',
         text  => ['The object is there, and whole: it was read, and its SHA-256 is its key.']
     };
+}
+
+# Since when the object is there, as a link to it says; 0 where that can't be found out. It is the first byte that is asked
+# for, since a link is good for GET alone.
+sub _Since {
+    my ( $page, $digest ) = @_;
+    my ($link)  = $page->Handle( DirectLink => 'presigned' )->direct_url($digest);
+    my ($since) = eval {
+        my ( $scheme, $host ) = WEB->Parts($link);
+        my $proxy = WEB->Proxy( $page, $scheme eq 'https', $host );
+        $proxy = $proxy && "http://$proxy->{given}";
+        my $agent = HTTP::Tiny->new(
+            agent        => 'rt-s3',
+            http_proxy   => $proxy,
+            https_proxy  => $proxy,
+            proxy        => undef,
+            max_redirect => 0,
+            timeout      => SECONDS,
+            verify_SSL   => 1,
+            SSL_options  => { WEB->Authorities($page) },
+        );
+        my $answer = $agent->get( $link, { headers => { Range => 'bytes=0-0' }, data_callback => sub { } } );
+        require HTTP::Date;
+        $answer->{success} ? HTTP::Date::str2time( $answer->{headers}{'last-modified'} ) : 0;
+    };
+    return $since // 0;
 }
 
 sub _Failed {

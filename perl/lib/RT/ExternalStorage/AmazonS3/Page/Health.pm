@@ -70,15 +70,24 @@ sub _Storage {
         my $state = RT::ExternalStorage::AmazonS3::Page::Server->Look( $page, $shown, @{ $digests || [] } );
         push @{ $self->{findings} }, $state;
         $self->_Region($shown) if $state->{level} eq 'ok';
+        my @mistakes = $page->Mistakes;
         $self->_Add(
-            warning => ['RT reads attachments, but does not move any there: an option has a mistake.'],
-            detail  => $backend->{_Refusal},
+            warning => ['An option of %ExternalStorage has a mistake: RT may read attachments, and not move any.'],
+            detail  => join( ' ', map {"$_."} @mistakes ),
             advice  => ['Mend the option in RT_SiteConfig.pm, and restart the web server.'],
-        ) if $backend->{_Refusal};
+        ) if @mistakes;
         return;
     }
     my $is_needed = @{ $digests || [] } ? 1 : 0;
-    if ( $page->IsConfigured ) {
+    my $type      = $page->Type;
+    if ( length $type && $type ne 'AmazonS3' ) {
+        $self->{other} = $type;
+        $self->_Add(
+            note   => [ 'RT uses external storage of the type [_1]; this page is about AmazonS3 alone.', $type ],
+            advice => ['To copy all of it into S3: "rt-s3 migrate --help".']
+        );
+    }
+    elsif ( $page->IsConfigured ) {
         $self->_Add(
             problem => ['RT is configured for external storage, but this page is not about the one that it uses.'],
             detail  => $page->Trouble,
