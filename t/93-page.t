@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# RT's page about external storage in a real browser: what an administrator sees when all is well, and what the page says
-# when it is not.
+# RT's page about external storage in a real browser: what an administrator sees, and who does not.
+# When all is not well: t/93-page-trouble.t.
 use strict;
 use warnings;
 
@@ -18,16 +18,6 @@ my $text;
 sub tells {
     my ( $what, @words ) = @_;
     like( $text, $_, "$what: $_" ) for @words;
-    return;
-}
-
-# Nothing that opens the bucket stands in the page, as text or as an address
-sub keeps_secrets {
-    my ($what) = @_;
-    my $source = $page->source;
-    my $secret = $s3->secret_key;
-    unlike( $source, qr/\Q$secret\E/,                                "$what: no secret in it" );
-    unlike( $source, qr/X-Amz-Signature|Signature=|Authorization:/i, '... and no signature' );
     return;
 }
 
@@ -94,7 +84,7 @@ subtest 'all is well' => sub {
     my $drawn = $browser->run(
         'return document.querySelector(".rts3-glance svg rect.external").getBoundingClientRect().width');
     cmp_ok( $drawn, '>', 100, '... with something in them' );
-    keeps_secrets('all is well');
+    $page->keeps_secrets('all is well');
     $page->picture( 'page', '#rts3-page .rts3-glance' );
 };
 
@@ -163,7 +153,7 @@ subtest 'check now, by keyboard alone' => sub {
         qr/^ok\s+bucket: files is there$/m, qr/^ok\s+put: allowed$/m
     );
     is_deeply( [ $s3->objects('files') ], \@before, 'nothing is left in the bucket' );
-    keeps_secrets('check now');
+    $page->keeps_secrets('check now');
     $page->picture( 'page-check', '#rts3-page .rts3-check' );
 };
 
@@ -188,7 +178,7 @@ subtest 'one attachment' => sub {
     ok( $key && grep( { $_ eq $key } $s3->objects('files') ), 'its key is that of an object' );
     tells( attachment => qr/The object is there, and whole/, qr/Ticket $page->{ticket}{id}/, qr/Size\s+\d\.\d kB/ );
     tells( attachment => qr/In the bucket since\s+\w.*?20\d\d \(\d/ );
-    keeps_secrets('one attachment');
+    $page->keeps_secrets('one attachment');
     $page->picture( 'page-attachment', '#rts3-page .rts3-attachment' );
 
     for my $way ( [ 'through RT' => 0 ], [ 'by direct link' => 1 ] ) {
@@ -208,114 +198,6 @@ subtest 'one attachment' => sub {
     }
     $text = $page->look( 'attachment:' . $page->attachment('small.txt') );
     tells( 'not external' => qr/RT has it in its own database/ );
-};
-
-subtest 'missing objects' => sub {
-    my ( $id, %key ) = $page->attachment('plan.pdf');
-    for my $name ( 'plan.pdf', 'photo.png' ) {
-        ($text) = $page->look( 'attachment:' . $page->attachment($name) );
-        ( $key{$name} ) = $text =~ /Key\s+([0-9a-f]{64})/;
-    }
-    my $lost = $s3->object_path( 'files', $key{'plan.pdf'} );
-    my $torn = $s3->object_path( 'files', $key{'photo.png'} );
-    rename $lost, "$lost.away" or die "$lost: $!";
-    rename $torn, "$torn.away" or die "$torn: $!";
-    system("printf torn >'$torn'") == 0 or die;
-    $page->tool(qw(verify --deep));
-
-    $text = $page->look;
-    tells(
-        missing => qr/^There is a problem\.$/m,
-        qr/rt-s3 verify has found 2 objects missing or damaged/, qr/backup/
-    );
-    tells( verify => qr/1 missing, 1 damaged/, qr/missing.*?Ticket 1: plan\.pdf/s, qr/\Q$key{'plan.pdf'}\E/ );
-    is(
-        $browser->run(
-            q{return document.querySelectorAll(".rts3-verify a[href$='/Ticket/Display.html?id=1']").length}),
-        3,
-        'each with links to its tickets'
-    );
-    $page->picture( 'page-missing', '#rts3-page .rts3-verify' );
-    $text = $page->look("attachment:$id");
-    tells( 'the lost one' => qr/The object is not in the bucket/ );
-    $text = $page->look( 'attachment:' . $page->attachment('photo.png') );
-    tells( 'the damaged one' => qr/The object is there, but damaged/ );
-    rename "$lost.away", $lost or die "$lost: $!";
-    rename "$torn.away", $torn or die "$torn: $!";
-    $page->tool(qw(verify --deep));
-};
-
-subtest 'S3 down' => sub {
-    $s3->stop;
-    my $start = time;
-    $text = $page->look;
-    cmp_ok( time - $start, '<', 10, 'the page opens all the same' );
-    tells(
-        down => qr/^There is a problem\.$/m,
-        qr/RT can't reach the server http:\S+, where the attachments are/,
-        qr/See that the server runs/,
-        qr/Nothing is lost/
-    );
-    $page->picture( 'page-down', '#rts3-page .rts3-glance' );
-    $start = time;
-    $text  = $page->look( 'attachment:' . $page->attachment('plan.pdf') );
-    cmp_ok( time - $start, '<', 12, 'an attachment is asked for' );
-    tells( 'its object' => qr/The server could not be asked/ );
-    my $id = $page->attachment('plan.pdf');
-    $browser->open( $rt->web->url . "/Ticket/Attachment/$page->{ticket}{transaction}/$id/plan.pdf" );
-    like( $browser->source, qr/This file cannot be read/, 'somebody wants that file' );
-    $text = $page->look;
-    tells( failures => qr/Failures of the last day\s+.*server not reached: \d/ );
-    $start = time;
-    $browser->click('.rts3-check button');
-    $browser->wait_until('return document.querySelector(".rts3-check [role=status]")');
-    cmp_ok( time - $start, '<', 45, 'check now comes to an end' );
-    $text = $page->said('check');
-    tells( check => qr/^problem\s+connection: /m );
-    $s3->restart;
-};
-
-subtest 'a region that is wrong' => sub {
-    $page->serve( Region => 'us-west-2', CacheDir => $rt->dir . '/cache' );
-    $browser->open( $rt->web->url . "/Ticket/Display.html?id=$page->{ticket}{id}" );
-    $text = $page->look;
-    tells( cache  => qr/Local copies\s+\d.*? of 1\.1 GB in \S+cache/ );
-    tells( region => qr/is in the region eu-central-1, and not in us-west-2.*?Set Region to eu-central-1/s );
-};
-
-subtest 'another bucket' => sub {
-    $page->serve( Bucket => 'nowhere' );
-    $text = $page->look;
-    tells(
-        bucket => qr/^There is a problem\.$/m,
-        qr/There is no bucket nowhere on the server/, qr/Correct the options Bucket/
-    );
-    $s3->make_bucket('other');
-    $page->serve( Bucket => 'other' );
-    $text = $page->look;
-    tells(
-        bucket => qr/of 3 attachments looked for in its bucket other 3 are not there/,
-        qr/Most likely the options/
-    );
-};
-
-subtest 'wrong keys' => sub {
-    $page->serve( SecretAccessKey => 'rts3-test/another+key' );
-    $text = $page->look;
-    tells( keys => qr/^There is a problem\.$/m, qr/(?:no valid keys for|refuses RT's keys)/ );
-    unlike( $page->source, qr/another\+key/, 'which it does not show' );
-};
-
-subtest 'no bucket is named' => sub {
-    $page->serve( Bucket => undef );
-    $text = $page->look;
-    tells( options => qr/^There is a problem\.$/m, qr/options of %ExternalStorage have a mistake/, qr/Bucket/ );
-};
-
-subtest 'not configured any more' => sub {
-    $page->serve( none => 1 );
-    $text = $page->look;
-    tells( none => qr/^There is a problem\.$/m, qr/is not configured any more/, qr/Put %ExternalStorage back/ );
 };
 
 done_testing;

@@ -5,6 +5,7 @@ use warnings;
 
 use Carp       qw(croak);
 use File::Path qw(make_path);
+use Test::More ();
 
 use Rts3::Test::Demo::Files ();
 use Rts3::Test::File        qw(spew);
@@ -180,6 +181,21 @@ sub source {
 sub said {
     my ( $self, $place ) = @_;
     return $self->{browser}->run( 'return document.querySelector(arguments[0]).innerText', ".rts3-$place" );
+}
+
+=head2 keeps_secrets $what
+
+Tests that nothing that opens the bucket stands in the page, as text or as an address.
+
+=cut
+
+sub keeps_secrets {
+    my ( $self, $what ) = @_;
+    my $source = $self->source;
+    my $secret = $self->{s3}->secret_key;
+    Test::More::unlike( $source, qr/\Q$secret\E/,                                "$what: no secret in it" );
+    Test::More::unlike( $source, qr/X-Amz-Signature|Signature=|Authorization:/i, '... and no signature' );
+    return;
 }
 
 =head2 picture $name, $selector
