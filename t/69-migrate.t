@@ -10,7 +10,6 @@ use Test::More;
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Contents;
-use Rts3::Test::File     qw(spew);
 use Rts3::Test::Migrate  qw(dump_rows migrate storage_file);
 use Rts3::Test::Needs    qw(needs_library needs_rt needs_s3);
 use Rts3::Test::S3Client ();
@@ -122,102 +121,22 @@ subtest 'from one bucket to another, with a prefix, on another server' => sub {
     is_deeply( [ dump_rows($rt) ],                                       [ dump_rows($rt) ], 'the database' );
 };
 
-my $wrong = $rt->dir . '/wrong.pm';
-
-sub refused {
-    my ( $what,   $message, @arguments ) = @_;
-    my ( $status, $text,    $errors )    = migrate( $rt, @arguments );
-    is( $status, 64, "$what: exit status" );
-    like( $errors, $message, '... what is wrong' );
-    unlike( $errors . $text, qr/top-secret/, '... and no secret' );
-    return;
-}
-
-subtest 'wrong use' => sub {
-    my $n = () = $s3->objects('first');
-    refused( 'neither side', qr/say with --from or with --to/ );
-    refused( 'the same place', qr/both sides are the same place, bucket first at/, '--to', $first );
-    my $again = storage_file( $rt, 'again.pm', %first, Host => uc $first{Host} . '/', AccessKeyId => 'other' );
-    refused( 'the same place, said otherwise', qr/both sides are the same place/,    '--from', $again );
-    refused( 'no such file', qr{--from: /no/such/file cannot be read: No such file}, '--from', '/no/such/file' );
-    refused( 'a directory',  qr/--from: \S+ is no file/,                             '--from', $rt->dir );
-    for my $text (
-        [
-            'not Perl',
-            qr/is not in the form of RT_SiteConfig\.pm: there is an error in line 2/,
-            "\nSet(%ExternalStorage, top-secret => (;"
-        ],
-        [
-            'an exception',
-            qr/is not in the form of RT_SiteConfig\.pm: there is an error in line 1/,
-            "die 'top-secret';"
-        ],
-        [ 'something else', qr/sets no %ExternalStorage/, "Set(\$rtname, 'top-secret');" ],
-        [
-            'no Type',
-            qr/sets %ExternalStorage without a Type/,
-            "Set(%ExternalStorage, SecretAccessKey => 'top-secret');"
-        ],
-        [ 'an end', qr/could not be read/, 'exit 0;' ],
-        )
-    {
-        spew( $wrong, $text->[2] );
-        chmod 0600, $wrong;
-        refused( $text->[0], $text->[1], '--from', $wrong );
-    }
-    spew( $wrong, q{Set(%ExternalStorage, Type => 'Disk', Path => '/tmp');} );
-    chmod 0666, $wrong;
-    refused( 'a file for everybody to write', qr/can be written by everybody on this machine/, '--from', $wrong );
-    refused(
-        'a directory to copy into',
-        qr/only be copied into a bucket, and \S+ is Disk in/,
-        '--to', storage_file( $rt, 'disk.pm', %disk )
-    );
-    refused( 'a number', qr/--concurrency: '0' is not a whole number/, '--from', $second, '--concurrency=0' );
-
-    $rt->set_storage(%disk);
-    refused(
-        'RT has a directory, and nothing else is said',
-        qr/and RT is configured for Disk in .*; name a file/,
-        '--from', $second
-    );
+subtest 'switched before anything was copied' => sub {
+    my %third = ( %first, Bucket => 'third' );
+    $rt->set_storage(%third);
+    my ($new) = Rts3::Test::Contents->create( $rt, { mark => 'third' } );
+    ( $exit, undef, $err ) = $rt->run_tool('externalize');
+    is( $exit, 2, 'RT makes no bucket, for it has files elsewhere' );
+    ( $exit, $out, $err ) = migrate( $rt, '--from', "Disk:$disk", '--concurrency=2' );
+    is( $exit, 1, 'from the directory, which does not have what was stored in the buckets' );
+    like( $out, qr/^$count copied/m, '... all that it has' );
+    ( $exit, undef, $err ) = $rt->run_tool('externalize');
+    is( "$exit$err", '0', 'now RT goes on there' );
+    ( $exit, $out, $err ) = migrate( $rt, '--from', $first );
+    is( "$exit$err", '0', 'and from the bucket' );
+    like( $out, qr/^RT works with the target already: nothing is to be changed/m, '... all is there' );
+    is_deeply( [ Rts3::Test::Contents::not_intact( $contents, $new ) ], [], 'RT reads all, byte for byte' );
     $rt->set_storage(%first);
-    for my $text (
-        [
-            'a directory that is not there',
-            qr{the source: Path provided for Disk .* does not exist},
-            q{Type => 'Disk', Path => '/no/such'}
-        ],
-        [
-            'a Type that does not exist',
-            qr{the source: Can't load external storage engine Nowhere: },
-            q{Type => 'Nowhere'}
-        ],
-        [ 'a bucket without a name', qr{the source: .*Bucket}, q{Type => 'AmazonS3'} ],
-        )
-    {
-        spew( $wrong, "Set(%ExternalStorage, $text->[2]);" );
-        chmod 0600, $wrong;
-        ( $exit, $out, $err ) = migrate( $rt, '--from', $wrong );
-        is( $exit, 2, "$text->[0]: exit status" );
-        like( $err, $text->[1], '... what is wrong' );
-    }
-    spew( $wrong,
-        q{Set($rtname, 'elsewhere'); Set(%ExternalStorage, Type => 'AmazonS3', Bucket => 'b', SecretAccessKey => 'top-secret', AccessKeyId => 'k', Wrong => 1, Host => 'http://127.0.0.1:1', Retries => 0);}
-    );
-    chmod 0644, $wrong;
-    ( $exit, $out, $err ) = migrate( $rt, '--from', $wrong );
-    is( $exit, 2, 'a server that is not there: exit status' );
-    like(
-        $err,
-        qr/^warning: \S+ can be read by everybody on this machine, and holds a secret/m,
-        'a secret for everybody to read'
-    );
-    like( $err, qr/^\S+wrong\.pm: .*Wrong/m,                                '... and an option that does not exist' );
-    like( $err, qr/^rt-s3 migrate: stopped: the source: .*127\.0\.0\.1:1/m, '... and what is wrong' );
-    is( () = $s3->objects('first'), $n, 'nothing has happened to the bucket' );
-    ( $exit, $out, $err ) = migrate( $rt, '--help' );
-    like( $out, qr/--concurrency=NUMBER.*EXIT STATUS/s, '--help is the manual' );
 };
 
 is_deeply( [ grep { !/^-$/ && $_ ne $rt->expected_module } map { $_->{path} } $rt->loaded_modules ],

@@ -121,8 +121,11 @@ sub _Source {
     my ($self) = @_;
     my $from = $self->{from};
     return $from->Foreign if !$from->IsS3;
-    $self->{source} = ( VERIFY . '::Bucket' )->new($from);
-    return $self->{source}->Native;
+    my $source = ( VERIFY . '::Bucket' )->new($from);
+    my ( undef, $error ) = _CanList( $source->Native );
+    $from->Stop($error) if $error && $error->name ne 'denied';
+    $self->{listed} = $error ? undef : $source;
+    return $source->Native;
 }
 
 # The bucket is made, also where Store would not do it: RT has external rows, and that is why
@@ -149,13 +152,9 @@ sub _CanList {
 
 # How large the objects of the source are, so that memory is bounded: a function of the digests in their order
 sub _Sizes {
-    my ( $self, $tick )   = @_;
-    my ( $from, $source ) = @{$self}{qw(from source)};
-    if ($source) {
-        my ( undef, $error ) = _CanList( $source->Native );
-        $from->Stop($error) if $error && $error->name ne 'denied';
-        return sub { return undef }
-            if $error;
+    my ( $self, $tick ) = @_;
+    my $from = $self->{from};
+    if ( my $source = $self->{listed} ) {
         $self->{outcome}->Phase('listing the source');
         $source->List( $tick, sub { } );
         my $object = $source->Next;

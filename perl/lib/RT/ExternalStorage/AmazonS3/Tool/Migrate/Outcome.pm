@@ -189,7 +189,7 @@ sub Stopped {
     my $output = $self->{tool}->Output;
     $why .= ', while ' . $self->{phase} if $self->{phase} && $self->{phase} ne 'copying';
     $self->_Sum                         if $self->{state};
-    $output->Problem("rt-s3 migrate: stopped: $why; the next run goes on from here");
+    $output->Problem( "rt-s3 migrate: stopped: $why" . ( $self->{state} ? '; the next run goes on from here' : '' ) );
     $output->Record( summary => 1, $self->_Numbers, stopped => $why );
     $self->_Keep($why);
     return RT::ExternalStorage::AmazonS3::Tool::NOT_DONE;

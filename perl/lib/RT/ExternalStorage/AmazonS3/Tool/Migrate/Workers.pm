@@ -9,6 +9,9 @@ use POSIX       ();
 use Socket      qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 use Time::HiRes ();
 
+# One that has held so much is not kept: Perl does not give memory back
+use constant LARGE => 32 * 1024 * 1024;
+
 # Seconds for which those that were killed are waited for: one that hangs in the kernel does not end
 use constant PATIENCE => 5;
 
@@ -59,14 +62,15 @@ sub _Wait {
     for my $socket ( $self->{select}->can_read(0.5) ) {
         my $worker = $self->{workers}{ fileno $socket };
         my $read   = sysread $socket, my $text, 65536;
-        next                          if !defined $read && $!{EINTR};
+        next if !defined $read && $!{EINTR};
         return $self->_Ended($worker) if !$read;
         $worker->{text} .= $text;
         next if $worker->{text} !~ /\n\z/;
         my $verdict = $self->{coder}->decode( $worker->{text} );
         $worker->{text} = '';
         my $job = $self->_Release($worker);
-        push @{ $self->{idle} }, $worker;
+        if   ( $job->{size} > LARGE ) { $self->_Kill($worker) }
+        else                          { push @{ $self->{idle} }, $worker }
         $self->{done}->( $job, $verdict );
     }
     for my $worker ( grep { time > $_->{until} } values %{ $self->{busy} } ) {
