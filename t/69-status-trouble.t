@@ -111,6 +111,32 @@ subtest 'ended' => sub {
     unlink glob "$file.*";
 };
 
+subtest 'what goes meanwhile' => sub {
+    $s3->faults( { operation => 'ListObjectsV2', do => { delay_ms => 1500 } } );
+    $s3->clear_log;
+    my $out = $rt->dir . '/out';
+    my $pid = Rts3::Test::Process::spawn(
+        command => [ $rt->tool(qw(status --json)) ],
+        env     => { $rt->environment },
+        out     => $out,
+        err     => "$out.err"
+    );
+    for ( 1 .. 600 ) {
+        last if $s3->log_lines;
+        sleep 0.05;
+    }
+    my $dbh = $rt->dbh;
+    $dbh->do(q{UPDATE Attachments SET ContentEncoding = 'none' WHERE ContentEncoding = 'external'});
+    unlink $s3->object_path( $bucket, $digest );
+    ok( Rts3::Test::Process::wait_for( $pid, 30 ), 'an object and its rows' );
+    is( $? >> 8,                                          0, '... exit status' );
+    is( $json->decode( slurp($out) )->{summary}{missing}, 0, '... is not missing' );
+    $s3->faults;
+    $dbh->do( q{UPDATE Attachments SET ContentEncoding = 'external' WHERE Content = ?}, {}, $digest );
+    is( ( status() )[1]{summary}{missing}, 3, 'what the rows do refer to is' );
+    spew( $s3->object_path( $bucket, $digest ), 'x' x 4000 );
+};
+
 subtest 'trouble with the database' => sub {
     my $dbh = $rt->dbh;
     $dbh->do('ALTER TABLE ObjectCustomFieldValues RENAME TO Gone');

@@ -48,12 +48,13 @@ my @rows  = (
     [ 'none',             'text/plain',      "a\0b" x 100,                      300,  300,   '2021-12', 'small' ],
     [ 'none',             'image/gif',       'g' x 1000,                        1000, 1000,  '2021-12', 'small' ],
     [ 'none',             'image/gif',       'g' x 1001,                        1001, undef, '2022-01', 'waiting' ],
-    [ 'none',             'text/plain',      't' x 10,                          10,   5000,  '2022-01', 'waiting' ],
+    [ 'none',             'text/plain',      't' x 11,                          11,   5000,  '2022-01', 'waiting' ],
     [ 'none',             'application/pdf', 'z' x 10,                          10,   0,     '2022-01', 'small' ],
     [ undef,              'application/pdf', 'n' x 20,                          20,   undef, '2022-01', 'small' ],
     [ 'none',             'multipart/mixed', undef,                             0,    undef, '2022-01', 'nowhere' ],
     [ 'none',             'application/pdf', '',                                0,    0,     '2022-01', 'nowhere' ],
     [ 'external',         'application/pdf', $A,                                4000, 4000,  '2019-02', 'external' ],
+    [ 'external',         'application/pdf', $A,                                4000, undef, '2022-01', 'external' ],
     [ 'external',         'application/pdf', $A,                                4000, undef, '2022-01', 'external' ],
     [ 'external',         'application/pdf', $B,          70_000,                     1,     '2022-01', 'external' ],
     [ 'external',         'application/pdf', $LOST,       0,                          9999,  '2022-02', 'external' ],
@@ -131,7 +132,7 @@ subtest 'figures' => sub {
         orphans  => [ 2, 21 ],
     );
     is_deeply( [ @{ $figures->{$_} }{qw(count bytes)} ], $expect{$_}, $_ ) for sort keys %expect;
-    is( $figures->{$_}, { missing => 1, invalid => 1, saved => 4000 }->{$_}, $_ ) for qw(missing invalid saved);
+    is( $figures->{$_}, { missing => 1, invalid => 1, saved => 8000 }->{$_}, $_ ) for qw(missing invalid saved);
     my %months;
     for my $month ( map { $_->[5] } @rows ) {
         my %of = ( database => counted( $IN_DATABASE, $month ), external => counted( qr/\Aexternal\z/, $month ) );
@@ -163,19 +164,19 @@ subtest 'as text' => sub {
     utf8::decode($out);
     like( $out, qr/\ACounted \d{4}-\d\d-\d\d \d\d:\d\d UTC, just now\n\n/, 'when' );
     my @lines = (
-        'in S3 +5 +78\.0 kB  as if each had a copy of its own',
-        '  as objects +2 +74\.0 kB  4\.0 kB saved: what is the same is kept once',
+        'in S3 +6 +82\.0 kB  as if each had a copy of its own',
+        '  as objects +2 +74\.0 kB  8\.0 kB saved: what is the same is kept once',
         'in the database +13 +21\.9 kB',
         '  waiting +7 +14\.7 kB  for rt-s3 externalize',
         q{  left behind +1 +5\.0 kB  below RT's high-water mark; rt-s3 externalize --class --ids moves them},
         '  staying +5 +2\.2 kB  too small, or of a kind RT keeps',
         'not referred to +2 +21 bytes  rt-s3 verify --orphans names them',
         'By year of creation: █ in S3, ░ in the database',
-        '2019 +18\.0 kB  █{3}░{12}',
+        '2019 +18\.0 kB  █{3}░{11}',
     );
     my $found = 0;
     like( $out, qr/^$_$/m,                                                                        $_ ) for @lines;
-    like( $out, qr/^2020   0 bytes\s*\n2021    5\.5 kB  ░{5}\n2022   76\.4 kB  █{62}░░$/m,        'all years' );
+    like( $out, qr/^2020   0 bytes\s*\n2021    5\.5 kB  ░{4}\n2022   80\.4 kB  █{62}░░$/m,        'all years' );
     like( $out, qr/^Last runs\n  externalize: no run is known\n  verify: no run is known\n\n\z/m, 'no runs' );
     is( $err, join( '', map {"$_\n"} @{ ( status('--cached') )[1]{look} } ), 'what somebody should look at' );
     ( $status, $out, my $quiet ) = $rt->run_tool(qw(status --quiet));
@@ -188,19 +189,19 @@ subtest 'as text' => sub {
     local $rt->{env} = { COLUMNS => 50 };
     ( undef, $out ) = $rt->run_tool( 'status', '--cached' );
     utf8::decode($out);
-    like( $out, qr/^2022   76\.4 kB  [█░]{34}$/m, 'in a narrow terminal' );
+    like( $out, qr/^2022   80\.4 kB  [█░]{34}$/m, 'in a narrow terminal' );
 };
 
 subtest 'the last figures' => sub {
     my ( undef, $before ) = status();
     $s3->clear_log;
-    $rt->dbh->do(q{UPDATE Attachments SET ContentEncoding = 'none' WHERE id = 1016});
+    $rt->dbh->do(q{UPDATE Attachments SET ContentEncoding = 'none' WHERE id = 1017});
     my ( $status, $after ) = status('--cached');
     is( $status, 1, 'exit status' );
     delete @{ $after->{summary} }{qw(ended host)};
     is_deeply( $after->{summary}, $before->{summary}, 'as they were' );
     is( scalar $s3->requests, 0, '... without a request' );
-    $rt->dbh->do(q{UPDATE Attachments SET ContentEncoding = 'external' WHERE id = 1016});
+    $rt->dbh->do(q{UPDATE Attachments SET ContentEncoding = 'external' WHERE id = 1017});
     like(
         ( $rt->run_tool(qw(status --cached)) )[1],
         qr/\ACounted .* UTC, (?:\d+ seconds ago|just now)\n/,
@@ -293,7 +294,7 @@ subtest 'as a page' => sub {
     );
     is_deeply( [ $page =~ m{(https?://[^"]*)}g ], [ ('http://www.w3.org/2000/svg') x 3 ], '... but the name of SVG' );
     like( $page, qr/&#60;script&#62;&#38;&#34;/, 'what a server says is text' );
-    like( $page, qr{<th scope="row">in S3</th><td class="number">5</td><td class="number">78\.0 kB</td>}, 'figures' );
+    like( $page, qr{<th scope="row">in S3</th><td class="number">6</td><td class="number">82\.0 kB</td>}, 'figures' );
     like( $page, qr{<title>2019: 4\.0 kB in S3, 14\.0 kB in the database</title>},                        'years' );
     unlike( $page, qr/\bago\b|just now/, 'nothing that is wrong tomorrow' );
     is( ( stat $file )[2] & oct 777, oct(666) & ~umask, 'as readable as other files' );
