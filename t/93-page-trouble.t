@@ -106,6 +106,9 @@ subtest 'another bucket' => sub {
         bucket => qr/^There is a problem\.$/m,
         qr/There is no bucket nowhere on the server/, qr/Correct the options Bucket/
     );
+    $text = $page->look( 'attachment:' . $page->attachment('plan.pdf') );
+    tells( 'one attachment' => qr/The bucket itself is not there/ );
+    unlike( $text, qr/The object is not in the bucket/, '... and nothing is said of the object' );
     $s3->make_bucket('other');
     $page->serve( Bucket => 'other' );
     $text = $page->look;

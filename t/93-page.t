@@ -120,7 +120,7 @@ END
         } ).map( part => part.outerHTML.slice( 0, 80 ) );
 END
     is_deeply( $out, [], '... and nothing sticks out' );
-    $page->picture( 'page-phone', '#rts3-page' );
+    $page->picture( 'page-phone', '#rts3-page .rts3-glance' );
     $browser->resize;
 };
 

@@ -69,7 +69,11 @@ sub Look {
     my $prefix = $backend->{Prefix} // '';
     $seen{name} = ref $prefix ? $digest : "$prefix$digest";
     my ( $about, $error ) = $page->AskServer( head => $digest );
-    return { %seen, _Failed($error) } if !$about;
+
+    # HEAD has no answer to read: only GET tells a missing object from a missing bucket, and what is denied
+    ( undef, $error ) = $page->AskServer( get => $digest ) if !$about && $error->name =~ /\A(?:not-found|denied)\z/;
+    return { %seen, _Failed($error) } if !$about && $error;
+    return { %seen, state => 'note', text => ['The server has just got it: look again.'] } if !$about;
     %seen = ( %seen, size => $about->{size}, since => _Since( $page, $digest ) );
     return {
         %seen,
@@ -121,6 +125,7 @@ sub _Failed {
     my $name = $error->name;
     my $text =
           $name eq 'not-found' ? 'The object is not in the bucket.'
+        : $name eq 'no-bucket' ? 'The bucket itself is not there.'
         : $name eq 'corrupt'   ? 'The object is there, but damaged: its content is not that of its key.'
         : $name eq 'denied'
         ? 'The server does not let RT see it; where RT may not list the bucket, that also means that it is not there.'
