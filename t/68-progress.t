@@ -26,7 +26,7 @@ use RT::ExternalStorage::AmazonS3::Tool::Progress;
 subtest 'where nobody watches' => sub {
     is( RT::ExternalStorage::AmazonS3::Tool::Progress::PAUSE(), 60, 'a line a minute' );
     my $output = bless { lines => [] }, 'Rts3::Test::Lines';
-    open my $stderr, '>&', \*STDERR    or die $!;
+    open my $stderr, '>&', \*STDERR    or die $!;    ## no critic (RequireBriefOpen) it comes back
     open STDERR,     '>',  '/dev/null' or die $!;
     my $progress = RT::ExternalStorage::AmazonS3::Tool::Progress->new(
         output => $output,
