@@ -306,11 +306,11 @@ run goes on.
 
 =item C<--age=DAYS>
 
-Only what is older than so many days.
+Only what was created at least so many days ago.
 
 =item C<--batchsize=NUMBER>
 
-At most so many rows of each class.
+Looks at so many rows of each class, at most; the next run goes on behind them.
 
 =item C<--class=CLASS>
 
@@ -336,11 +336,14 @@ pieces, by way of a temporary file (in C<TMPDIR>, else F</tmp>) that is as large
 
 =item C<--dry-run>
 
-Shows what would be moved, and changes nothing.
+Shows what would be moved and what would stay, each with its reason, and changes nothing. Contents are read and decoded
+as if they were moved, so what cannot be decoded is found, too.
 
 =item C<--verbose>, C<-v>
 
-A line for each attachment.
+A line for each row: C<Storing> when it is read, C<Stored ... as ...> when the database points to its object, or
+C<Skipping ... because: ...> where RT keeps it in the database, say because it is a text below
+C<$ExternalStorageCutoffSize>.
 
 =item C<--json>, C<--quiet>, C<--help>
 
@@ -349,6 +352,23 @@ C<class>, C<id> and C<error>, and a last one with C<summary>, C<moved>, C<bytes>
 ended, C<stopped>.
 
 =back
+
+=head1 EXAMPLES
+
+See what would happen, try it with a few, and then move all:
+
+    rt-s3 externalize --dry-run
+    rt-s3 externalize --batchsize=100 --verbose
+    rt-s3 externalize
+
+From cron, every night, in place of RT's own script; what went wrong is mailed, as cron does:
+
+    15 3 * * *  root  rt-s3 externalize --quiet
+
+=head1 PROGRESS
+
+On a terminal a bar (Debian's C<libterm-progressbar-perl>, else a line) says how many are done, how fast, and how long
+it will take; elsewhere there is a line a minute, and none with C<--quiet> or C<--json>.
 
 =head1 EXIT STATUS
 
