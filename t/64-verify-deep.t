@@ -150,6 +150,14 @@ subtest 'several at a time' => sub {
     ( $status, undef, $last ) = deep(qw(--concurrency 40));
     is( scalar $s3->connections, 41, 'as many as are said' );
     restore();
+
+    my $page = join '', map {"<Contents><Key>$_</Key><Size>200000000</Size></Contents>"} @digests;
+    my $body = "<?xml version=\"1.0\"?><ListBucketResult><IsTruncated>false</IsTruncated>$page</ListBucketResult>";
+    $s3->faults( { operation => 'ListObjectsV2', do => { answer => { status => 200, body => $body } } } );
+    ($status) = deep(qw(--concurrency 8));
+    is( $status,                 0, 'large ones, as the listing says' );
+    is( scalar $s3->connections, 2, '... one at a time' );
+    restore();
 };
 
 subtest 'progress' => sub {

@@ -3,6 +3,8 @@ package RT::ExternalStorage::AmazonS3::Tool::Verify::Comparison;
 use strict;
 use warnings;
 
+use List::Util ();
+
 use RT::ExternalStorage::AmazonS3::Tool::Verify::Workers;
 
 # References named for one digest, and objects in a row that could not be read before it is given up
@@ -70,9 +72,11 @@ sub _Look {
     my $look = defined $size && $self->{rows}->Suspect( $group, $size );
     return if defined $size && !$deep && !$look;
     $self->{state}->Begun( $group->{digest} ) if $deep;
-    my $job =
-        { digest => $group->{digest}, size => $size // 0, group => $group, deep => $deep || $look, counts => $deep };
-    $self->{workers}->Submit($job);
+
+    # Of one that is not in the listing only RT may know how much there is to be read
+    $size //= List::Util::max( 0, keys %{ $group->{lengths} } );
+    $self->{workers}->Submit(
+        { digest => $group->{digest}, size => $size, group => $group, deep => $deep || $look, counts => $deep } );
     return;
 }
 
