@@ -26,7 +26,7 @@ my @INSPECTED = qw(
     s3:GetLifecycleConfiguration s3:ListBucketMultipartUploads
 );
 
-sub Options { return qw(public read-only delete) }
+sub Options { return qw(public read-only delete file=s) }
 
 sub new {
     my ( $class, %args ) = @_;
@@ -39,7 +39,7 @@ sub Run {
     my @given  = grep { $tool->Option($_) } qw(public read-only delete);
     $tool->Refuse("--$given[0] and --$given[1] don't go together") if @given > 1;
 
-    my $options = $self->{options} = { %{ $tool->Backend } };
+    my $options = $self->{options} = $self->_Configured;
     delete @{$options}{ grep { ref $options->{$_} } keys %$options };
     $tool->Stop('the option Bucket of %ExternalStorage says no name') if !length( $options->{Bucket} // '' );
     utf8::decode( $options->{Prefix} ) if defined $options->{Prefix} && !utf8::is_utf8( $options->{Prefix} );
@@ -52,6 +52,18 @@ sub Run {
 
     $self->_Print( $tool->Option('public') ? $self->_Public : $self->_Keys );
     return RT::ExternalStorage::AmazonS3::Tool::WELL;
+}
+
+# %ExternalStorage as it is in force, or as a file sets it
+sub _Configured {
+    my ($self) = @_;
+    my $tool   = $self->{tool};
+    my $file   = $tool->Option('file') // return { %{ $tool->Backend } };
+    $tool->LoadRT;
+    require RT::ExternalStorage::AmazonS3::Tool::Migrate::Place;
+    my $place = RT::ExternalStorage::AmazonS3::Tool::Migrate::Place->Of( $tool, 'file' );
+    $tool->Refuse( "--file: $file is " . $place->Describe . ', no bucket' ) if !$place->IsS3;
+    return { %{ $place->Backend } };
 }
 
 # What the keys need that RT is configured with
@@ -234,6 +246,10 @@ Only what is needed to read and to C<verify>: for a second RT that works on a co
 
 With the right to delete objects.
 
+=item C<--file=FILE>
+
+For the C<%ExternalStorage> of a file, in the form of F<RT_SiteConfig.pm>, and not for the one in force: before RT moves there.
+
 =item C<--json>
 
 The same on one line.
@@ -258,7 +274,7 @@ The policy stands on standard output.
 
 =item C<2>
 
-RT's configuration does not name a bucket, or can't be read.
+The configuration does not name a bucket, or can't be read.
 
 =item C<64>
 
