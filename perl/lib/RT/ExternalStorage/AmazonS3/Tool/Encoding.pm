@@ -33,7 +33,12 @@ sub Encoded {
     my ( $content, $type ) = @_;
     my $most = RT->Config->Get('MaxAttachmentSize');
     RT->Config->Set( MaxAttachmentSize => 0 );    # else RT cuts off, or drops, what is larger
-    my ( $encoding, $raw ) = eval { RT::Attachment->new( RT->SystemUser )->_EncodeLOB( $$content, $type ) };
+    my ( $encoding, $raw ) = eval {
+        my $attachment = RT::Attachment->new( RT->SystemUser );
+        my @encoded    = $attachment->_EncodeLOB( $$content, $type );
+        $attachment->_EncodeLOB($_) for "\0", "\xff";    # else its regular expressions keep the content
+        @encoded[ 0, 1 ];
+    };
     my $why = $@;
     RT->Config->Set( MaxAttachmentSize => $most );
     die $why if !defined $raw;
@@ -43,9 +48,12 @@ sub Encoded {
     return ( 'base64',  \MIME::Base64::encode_base64($$content) );
 }
 
+# Perl keeps a copy of what a regular expression was tried on
 sub _IsBase64 {
     my ($raw) = @_;
-    return 0 if $$raw !~ m{\A[A-Za-z0-9+/\s]*(?:=\s*){0,2}\z};
+    return 0 if $$raw =~ tr{A-Za-z0-9+/= \t\n\x0b\f\r}{}c;
+    my $end = index $$raw, '=';
+    return 0 if $end >= 0 && substr( $$raw, $end ) !~ /\A(?:=\s*){1,2}\z/;
     return ( $$raw =~ tr{A-Za-z0-9+/=}{} ) % 4 == 0;
 }
 

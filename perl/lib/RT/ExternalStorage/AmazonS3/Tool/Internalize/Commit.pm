@@ -12,6 +12,9 @@ use RT::ExternalStorage::AmazonS3::Tool::Encoding;
 # A transaction is over after so many rows, seconds or bytes
 use constant { MOST_ROWS => 100, MOST_SECONDS => 1, MOST_BYTES => 64 * 1024 * 1024 };
 
+# A larger one is written alone
+use constant LARGE => 8 * 1024 * 1024;
+
 # What stands in a statement beside the content, at most
 use constant BESIDE => 1024;
 
@@ -101,6 +104,7 @@ sub _Write {
     my ( $encoding, $raw ) =
         RT::ExternalStorage::AmazonS3::Tool::Encoding::Encoded( $row->{content}, $now->{contenttype} );
     $row->{problem} = $self->_TooLarge( $dbh, $raw ) and return;
+    undef ${ $row->{content} } if $row->{last};
     my $statement = $dbh->prepare(
         "UPDATE $table SET $column = ?, ContentEncoding = ? WHERE id = ? AND ContentEncoding = 'external'");
 
@@ -112,12 +116,21 @@ sub _Write {
     undef $statement;
 
     # The object may be deleted one day, so what counts is what can be read here
-    my $then = $rows->Look( $row->{id}, "ContentEncoding, $column" );
-    my ($content) =
-        RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $then->{contentencoding}, \$then->{ lc $column } );
+    my $digest = _DigestOf( $dbh, "SELECT ContentEncoding, $column FROM $table WHERE id = ?", $row->{id} );
     die "what the database makes of row $row->{id} of $table is not what it was given\n"
-        if !$content || RT::ExternalStorage::AmazonS3::Native->sha256($$content) ne $row->{digest};
+        if ( $digest // '' ) ne $row->{digest};
     return;
+}
+
+# Of what stands there, without a copy of it
+sub _DigestOf {
+    my ( $dbh, $query, $id ) = @_;
+    my $statement = $dbh->prepare($query);
+    $statement->execute($id);
+    $statement->bind_columns( \my ( $encoding, $raw ) );
+    $statement->fetch;
+    my ($content) = RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $encoding, \$raw );
+    return $content && RT::ExternalStorage::AmazonS3::Native->sha256($$content);
 }
 
 # Why it is too much for one statement, with what has to be quoted in it

@@ -103,7 +103,8 @@ sub _Answer {
     if ( !$worker->{answer} ) {
         my $end = index $worker->{text}, "\n";
         return if $end < 0;
-        $worker->{answer} = $self->{coder}->decode( substr $worker->{text}, 0, $end + 1, '' );
+        $worker->{answer} = $self->{coder}->decode( substr $worker->{text}, 0, $end + 1 );
+        $worker->{text}   = substr $worker->{text}, $end + 1;
     }
     my ( $answer, $job ) = @{$worker}{qw(answer job)};
     my $is_content = $worker->{asked} eq 'get';
@@ -167,6 +168,7 @@ sub _Work {
             : { size => $found ? $found->{size} : undef };
         _Write( $socket, $self->{coder}->encode($answer) . "\n" );
         _Write( $socket, $found ) if $what eq 'get' && !$error;
+        undef $found;    # else Perl keeps the room for the next one
     }
     return;
 }

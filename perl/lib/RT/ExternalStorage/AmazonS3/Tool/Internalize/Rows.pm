@@ -10,13 +10,13 @@ use constant DIGEST => qr/\A[0-9a-f]{64}\z/;
 # How many there are, and how many bytes, as far as RT knows: { rows, bytes, unknown }. A header says the length of an
 # attachment; that of a custom field's value stands nowhere.
 sub Measure {
-    my ($self) = @_;
+    my ( $self, $stops ) = @_;
     my %sum    = ( rows => 0, bytes => 0, unknown => 0 );
     my $length = $self->Table eq 'Attachments' ? 'Headers' : q{''};
     my $left   = $self->{batchsize};
     for my $portion ( $self->_Portions ) {
         my $after = 0;
-        while (1) {
+        while ( !$stops->() ) {
             local $self->{after} = $after;
             my ( $where, @values ) = $self->_Where($portion);
             my $query = "SELECT id, $length FROM " . $self->Table . " WHERE $where ORDER BY id";
@@ -77,9 +77,10 @@ L<RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows>.
 
 =over
 
-=item Measure
+=item Measure STOPS
 
-A hash: C<rows>, C<bytes>, and C<unknown>, rows of which RT does not know how many bytes they are.
+A hash: C<rows>, C<bytes>, and C<unknown>, rows of which RT does not know how many bytes they are. STOPS is called now and
+then, and says whether to give up.
 
 =item Read ID
 
