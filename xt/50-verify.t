@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# rt-s3 verify of many references: time and memory. RTS3_WRITE_DOCS=1: rewrite the table in docs/benchmarks.md, if all is well.
+# rt-s3 verify and rt-s3 status of many references: time and memory. RTS3_WRITE_DOCS=1: rewrite the table in docs/benchmarks.md, if all is well.
 use strict;
 use warnings;
 
@@ -18,7 +18,7 @@ needs_library;
 # So that the server ends
 local @SIG{qw(INT TERM)} = ( sub { exit 130 } ) x 2;
 
-my %run;
+my ( %run, %status );
 for my $count ( split /,/, $ENV{RTS3_REFERENCES} || "100000,1000000" ) {
     my @missing = ( 1, $count / 2, $count - 1 );
     my $files   = Rts3::Test::MadeUp->new( count => $count, missing => \@missing );
@@ -40,13 +40,25 @@ for my $count ( split /,/, $ENV{RTS3_REFERENCES} || "100000,1000000" ) {
     is( $records[-1]{summary}{references}, $count,     '... references' );
     is( $records[-1]{summary}{objects},    $count - 3, '... objects' );
     diag sprintf '%d references: %.1f s, %.1f s of a processor, %.0f MB', $count, @{$run}{qw(seconds processor peak)};
+
+    my $status = $status{$count} = $files->measured( [ $rt->tool(qw(status --json)) ], { $rt->environment } );
+    is( $status->{exit}, 1, '... rt-s3 status: something is missing' ) or diag $status->{err};
+    my $figures = decode_json( ( split /\n/, $status->{out} )[-1] )->{summary};
+    is( $figures->{missing},         3,      '... how many' );
+    is( $figures->{external}{count}, $count, '... references' );
+    diag sprintf 'status: %.1f s, %.1f s of a processor, %.0f MB', @{$status}{qw(seconds processor peak)};
 }
 
-my ( $some, $many ) = @run{ 100_000, 1_000_000 };
-cmp_ok( $some->{seconds},   '<', 60,                      '100,000 references in less than a minute' );
-cmp_ok( $some->{peak},      '<', 150,                     '... and 150 MB' );
-cmp_ok( $many->{peak},      '<', $some->{peak} + 20,      '1,000,000 in the same memory' );
-cmp_ok( $many->{processor}, '<', 12 * $some->{processor}, '... and ten times the time' );
+my ( $least, $most ) = ( sort { $a <=> $b } keys %run )[ 0, -1 ];
+my $times = $most / $least;
+cmp_ok( $run{$least}{seconds}, '<', 60 * $least / 100_000, "$least references in less than a minute for 100,000" );
+for my $command ( [ verify => \%run, 150 ], [ status => \%status, 160 ] ) {
+    my ( $name, $measured, $megabytes ) = @{$command};
+    my ( $some, $many ) = @{$measured}{ $least, $most };
+    cmp_ok( $some->{peak},      '<', $megabytes,                        "rt-s3 $name: $least in $megabytes MB" );
+    cmp_ok( $many->{peak},      '<', $some->{peak} + 20,                "... $most in the same memory" );
+    cmp_ok( $many->{processor}, '<', 1.2 * $times * $some->{processor}, "... and $times times the time" );
+}
 
 if ( $ENV{RTS3_WRITE_DOCS} && Test::More->builder->is_passing ) {
     my $page = slurp("$FindBin::Bin/../docs/benchmarks.md");
