@@ -41,7 +41,7 @@ sub Bars {
             _Box( $kind // 'external', 0, $y + 20, _Length( $value // 0, $most, WIDTH ), BAR );
         $y += ROW;
     }
-    return _Picture( $args{title}, join( '; ', map {"$_->[0]: $_->[2]"} @rows ), $y, @parts );
+    return _Picture( $args{title}, join( '; ', map { "$_->[0]: " . ( $_->[2] // '' ) } @rows ), $y, @parts );
 }
 
 # %args: title, months: { 'YYYY-MM' => { database => [ count, bytes ], external => [ count, bytes ] } }, of: "bytes" or
