@@ -34,7 +34,9 @@ sub Run {
     my $page    = defined $file           ? ( BELOW . '::Page' )->new( $tool, $file ) : undef;
     my $figures = $tool->Option('cached') ? $self->_Cached                            : $self->_Counted;
     my $unknown =
-        defined $figures->{objects} ? undef : 'What only the bucket tells is not known: ' . $figures->{unknown};
+        defined $figures->{objects}
+        ? undef
+        : 'What only the bucket tells is not known: ' . ( $figures->{unknown} // 'it could not be listed' );
     my $runs = WORDS->Runs;
     my @look = WORDS->Look( $figures, $runs );
 
@@ -128,9 +130,9 @@ It tells what the last runs of the other commands have done, and what somebody s
 without an object, attachments that could not be moved. Which ones C<rt-s3 verify> tells. RT's own
 F<rt-externalize-attachments> leaves no word of its runs.
 
-Tables are read once, in ranges of ids, and contents not at all: sizes of what RT keeps as base64 or quoted-printable are
-those of the header C<Content-Length> where that can be, else they may be a few bytes off, or, of quoted-printable, too
-large. Then the bucket is listed, 1,000 objects a request. Memory does not depend on how many there are; for each reference
+Tables are read once, in ranges of ids, and no content leaves the database (MariaDB and SQLite may have to read it to know
+how long it is). Sizes of what RT keeps as base64 or quoted-printable are those of the header C<Content-Length> where that
+can be, else they may be a byte off, or, of quoted-printable, too large. Then the bucket is listed, 1,000 objects a request. Memory does not depend on how many there are; for each reference
 and each object about 100 bytes in temporary files (C<TMPDIR>) are needed.
 
 Where the bucket can't be listed, what only it tells is said to be not known.

@@ -208,8 +208,10 @@ Nothing is told that is not certain. A listing that breaks off, a database that 
 the command. An object that is not in the listing is asked for once more; a row that has changed meanwhile does not
 count. So it may run beside RT at work.
 
-Nothing is changed, but with C<--repair>. For every reference, and for every object, about 100 bytes in temporary files
-(C<TMPDIR>) are needed; memory does not depend on how many there are.
+Nothing is changed, but with C<--repair>. What was found is kept in RT, the worst 200 findings of it, for C<rt-s3
+status> and RT's page on external storage: of a run that was stopped, too, and several runs with one C<--state> count
+as one. For every reference, and for every object, about 100 bytes in temporary files (C<TMPDIR>) are needed; memory
+does not depend on how many there are.
 
 =head1 OPTIONS
 

@@ -135,7 +135,7 @@ sub Look {
     push @look, _Bad( 'the last rt-s3 verify', $runs->{'verify whole'}, @BAD );
     my ( $whole, $deep ) = @{$runs}{ 'verify whole', 'verify deep' };
     push @look, _Bad( 'the last rt-s3 verify --deep', $deep, qw(damaged unreadable) )
-        if $deep && $deep->{ended} < $whole->{ended};
+        if $deep && $whole && $deep->{ended} < $whole->{ended};
     push @look, "the last rt-s3 $_ was stopped: $runs->{$_}{stopped}"
         for grep { $runs->{$_} && defined $runs->{$_}{stopped} } qw(externalize verify internalize migrate);
     push @look, map { _Failed( $_, $runs->{$_} ) } grep { $runs->{$_} } qw(externalize internalize migrate);
