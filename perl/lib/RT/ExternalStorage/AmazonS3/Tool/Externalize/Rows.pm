@@ -110,7 +110,8 @@ sub Read {
     my ( $spool, $raw, $content, $problem );
     if ( ( $row->{rts3_length} // 0 ) > LARGE ) {
         return { id => $id, unread => 1 } if !$room->( $row->{rts3_length} );
-        ( $row, $spool, $problem ) = $self->_Spooled($id);
+        ( $row, $spool, $problem ) = $self->_Spooled( $id, $room );
+        return { id => $id, unread  => 1 }            if !$room->(0);
         return { id => $id, why     => 'it is gone' } if !$row;
         return { id => $id, problem => $problem }     if defined $problem;
         ( $content, $problem ) = $spool->Content;
@@ -191,7 +192,7 @@ sub _Whole {
 
 # A row without its content, and that in a spool, both of one moment
 sub _Spooled {
-    my ( $self, $id ) = @_;
+    my ( $self, $id, $room ) = @_;
     my ( $row, $spool, $problem );
     $self->{database}->Snapshot(
         sub {
@@ -204,6 +205,7 @@ sub _Spooled {
                 id       => $id,
                 encoding => $row->{contentencoding},
                 length   => $row->{rts3_length},
+                room     => $room,
             );
             $problem = $spool->Fill($dbh);
         }

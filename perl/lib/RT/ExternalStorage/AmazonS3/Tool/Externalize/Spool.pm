@@ -40,7 +40,8 @@ sub Fill {
         print {$file} $piece // '' or return _NoFile();
         $statement->finish;
         undef $piece;
-        last if !$found;
+        last                                if !$found;
+        return 'it was not read to its end' if !$self->{room}->(0);
     }
     $file->flush or return _NoFile();
     $self->{file} = $file;
@@ -134,9 +135,10 @@ once.
 
 =over
 
-=item new table => NAME, column => NAME, id => ID, type => TYPE, encoding => ENCODING, length => BYTES
+=item new table => NAME, column => NAME, id => ID, type => TYPE, encoding => ENCODING, length => BYTES,
+room => CODE
 
-TYPE: RT's C<DatabaseType>.
+TYPE: RT's C<DatabaseType>. CODE says, when called with 0, whether to go on.
 
 =item Fill DBH
 
