@@ -10,76 +10,24 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/lib";
-use Rts3::Test::Needs   qw(needs_rt needs_s3);
-use Rts3::Test::Process ();
+use Rts3::Test::AttachmentRows ();
+use Rts3::Test::Needs          qw(needs_rt needs_s3);
+use Rts3::Test::Process        ();
 
 my $s3      = needs_s3;
 my %storage = ( Type => 'AmazonS3', Bucket => 'files', $s3->options, Retries => 1 );
 my $rt      = needs_rt( storage => \%storage );
 $s3->make_bucket('files');
 
-# Rows straight into the database, beside a real one; their contents by id
-my $like = $rt->call(<<'END');
-    my $ticket = Rts3::Test::RT::Inside::create_ticket(
-        attachments => [ { name => 'like.bin', content => 'like' } ] );
-    my ($attachment) = grep { ( $_->{name} // '' ) eq 'like.bin' } @{ $ticket->{attachments} };
-    return $attachment->{id};
-END
+my $rows    = Rts3::Test::AttachmentRows->new( rt => $rt, s3 => $s3, bucket => 'files' );
+my $content = $rows->contents;
 $rt->run_tool(qw(externalize --quiet));
 
-my %content;
-
-sub add {
-    my ( $count, %args ) = @_;
-    my $dbh     = $rt->dbh;
-    my @columns = grep { !/^(?:id|Content|ContentEncoding)$/i }
-        map { $_->[1] } @{ $dbh->selectall_arrayref('PRAGMA table_info(Attachments)') };
-    my $columns = join ', ', @columns;
-    my $insert  = $dbh->prepare(
-        "INSERT INTO Attachments ($columns, Content, ContentEncoding) SELECT $columns, ?, ? FROM Attachments WHERE id = ?"
-    );
-    $dbh->begin_work;
-    my @ids;
-    for my $number ( 1 .. $count ) {
-        my $content = $args{content} // join ' ', $args{mark} // 'row', $number, 'x' x ( $args{size} // 500 );
-        $insert->execute( $content, $args{encoding} // 'none', $like );
-        my $id = $dbh->last_insert_id( undef, undef, 'Attachments', 'id' );
-        $content{$id} = $content;
-        push @ids, $id;
-    }
-    $dbh->commit;
-    return @ids;
-}
-
-sub row {
-    my ($id) = @_;
-    return $rt->dbh->selectrow_hashref( 'SELECT * FROM Attachments WHERE id = ?', undef, $id );
-}
-
-# Those that are neither in the database as they were, nor in the bucket
-sub lost {
-    my (@ids) = @_;
-    my %rows  = map { $_->{id} => $_ } $rt->attachment_rows;
-    my %there = map { $_       => 1 } $s3->objects('files');
-    return grep {
-        my $row = $rows{$_};
-        my $key = sha256_hex( $content{$_} );
-        $row->{ContentEncoding} eq 'external'
-            ? $row->{Content} ne $key || !$there{$key} || $s3->content( 'files', $key ) ne $content{$_}
-            : $row->{Content} ne $content{$_}
-    } @ids;
-}
-
-sub left {
-    my (@ids) = @_;
-    my %rows  = map { $_->{id} => $_ } $rt->attachment_rows;
-    return grep { $rows{$_}{ContentEncoding} ne 'external' } @ids;
-}
-
-sub mark {
-    my $mark = $rt->call('my $a = RT->System->FirstAttribute("ExternalStorage"); return [ $a ? $a->Content : {} ]');
-    return $mark->[0]{'RT::Attachments'};
-}
+sub add  { return $rows->add(@_) }
+sub row  { return $rows->row(@_) }
+sub lost { return $rows->lost(@_) }
+sub left { return $rows->left(@_) }
+sub mark { return $rows->mark }
 
 my $turn;
 
@@ -120,7 +68,7 @@ sub until_asked {
 subtest 'one that can not be stored does not stop the others' => sub {
     my @ids = add( 30, mark => 'denied' );
     my $bad = $ids[9];
-    my $key = sha256_hex( $content{$bad} );
+    my $key = sha256_hex( $content->{$bad} );
     $s3->faults(
         { operation => 'PutObject', key => $key, do => { answer => { status => 403, code => 'AccessDenied' } } } );
     my ( $exit, $out, $err ) = $rt->run_tool('externalize');
@@ -173,10 +121,10 @@ subtest 'rows that change while they are under way' => sub {
     $rt->dbh->do( 'DELETE FROM Attachments WHERE id = ?', undef, $deleted );
     $s3->faults;
     is( ended($pid),              0,                            'exit status' ) or diag said('err');
-    is( row($changed)->{Content}, 'another, of another length', 'what was changed stays' );
+    is( row($changed)->{content}, 'another, of another length', 'what was changed stays' );
     is( row($deleted),            undef,                        '... what was deleted is gone' );
     is_deeply( [ left($same) ], [], '... what was not is moved' );
-    $content{$changed} = 'another, of another length';
+    $content->{$changed} = 'another, of another length';
     cmp_ok( mark(), '<', $changed, '... and the mark does not pass it' );
     $rt->run_tool('externalize');
     is_deeply( [ left($changed), lost( $changed, $same ) ], [], 'the next run moves what it is now' );
@@ -274,13 +222,43 @@ subtest 'kill -9 at any moment' => sub {
     }
     $s3->faults;
     is( $killed, 5, 'it was killed five times' );
+    cmp_ok( scalar( left(@ids) ), '<', @ids, '... and had moved some' );
     my ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --quiet));
     is( $exit . $err, '0', 'the next run' );
     is_deeply( [ left(@ids), lost(@ids) ], [], '... moves the rest' );
-    my $read = $rt->call( 'return [ map { Rts3::Test::RT::Inside::attachment($_)->{bytes} } @_ ]', @ids );
-    is_deeply( [ grep { $read->[$_] ne $content{ $ids[$_] } } 0 .. $#ids ], [], 'all are read through RT' );
+    is_deeply( [ $rows->unread(@ids) ],    [], 'all are read through RT' );
     ( $exit, $out, $err ) = $rt->run_tool(qw(verify --deep));
     is( $exit, 0, 'rt-s3 verify --deep finds nothing' ) or diag $out, $err;
+};
+
+subtest 'the disk of the database is full' => sub {
+    my $full = needs_rt( storage => { %storage, Bucket => 'full' } );
+    $s3->make_bucket('full');
+    my $place = $full->dir . '/small';
+    mkdir $place or die "$place: $!";
+    plan skip_all => 'no file system can be mounted here'
+        if system("mount -t tmpfs -o size=16m,mode=700 rts3-test $place 2>/dev/null") != 0;
+    my $done = eval {
+        my $file = $full->database;
+        system( 'mv', $file, "$place/rt.db" ) == 0 or die 'mv';
+        symlink "$place/rt.db", $file or die $!;
+        my $its = Rts3::Test::AttachmentRows->new( rt => $full, s3 => $s3, bucket => 'full' );
+        my @ids = $its->add( 100, mark => 'full', size => 20_000 );
+        system("cat /dev/zero > $place/filler 2>/dev/null");
+        my ( $exit, $out, $err ) = $full->run_tool('externalize');
+        is( $exit, 2, 'exit status' ) or diag $out;
+        like( $err, qr/^rt-s3 externalize: .*the database can't be changed: .*disk is full/m, '... and why' );
+        is( scalar( $its->left(@ids) ), 100, 'the rows are what they were' );
+        is_deeply( [ $its->lost(@ids) ], [], '... none is lost' );
+        unlink "$place/filler";
+        ( $exit, $out, $err ) = $full->run_tool('externalize');
+        is( $exit, 0, 'with room again, the next run' ) or diag $err;
+        is_deeply( [ $its->left(@ids), $its->lost(@ids), $its->unread(@ids) ], [], '... moves them' );
+        1;
+    };
+    my $why = $@;
+    system( 'umount', '-l', $place );
+    die $why if !$done;
 };
 
 is_deeply(
