@@ -99,6 +99,7 @@ subtest 'rows that change while they are under way' => sub {
 
 subtest 'two at once' => sub {
     my @ids = $files->external( 6, 'twice' );
+    $s3->faults( { operation => 'GetObject', from => 2, do => { delay_ms => 2000 } } );
     my $pid = $files->started('--concurrency=1');
     $files->until_fetched(1);
     $s3->freeze;
@@ -113,6 +114,7 @@ subtest 'two at once' => sub {
     );
     is( "$run->{exit}$run->{out}$run->{err}", '0', "RT's own ends at once, as it does" );
     $s3->thaw;
+    $s3->faults;
     is( $files->ended($pid), 0, 'the first one ends well' ) or diag $files->said('err');
     is_deeply( [ $files->left(@ids), $files->lost(@ids) ], [], '... and has moved all' );
 };
