@@ -138,7 +138,8 @@ subtest 'figures' => sub {
         my %of = ( database => counted( $IN_DATABASE, $month ), external => counted( qr/\Aexternal\z/, $month ) );
         $months{$month} = { map { $_ => $of{$_} } grep { $of{$_}[0] } keys %of };
     }
-    is_deeply( $figures->{months}, \%months, 'by month' );
+    is_deeply( $figures->{months},     \%months,                        'by month' );
+    is_deeply( $figures->{below}{ids}, { 'RT::Attachments' => [1000] }, 'which are below the mark' );
     is_deeply(
         $of->{look},
         [
@@ -168,7 +169,7 @@ subtest 'as text' => sub {
         '  as objects +2 +74\.0 kB  8\.0 kB saved: what is the same is kept once',
         'in the database +13 +21\.9 kB',
         '  waiting +7 +14\.7 kB  for rt-s3 externalize',
-        q{  left behind +1 +5\.0 kB  below RT's high-water mark; rt-s3 externalize --class --ids moves them},
+        q{  left behind +1 +5\.0 kB  below RT's high-water mark; rt-s3 externalize --class RT::Attachments --ids 1000 moves them},
         '  staying +5 +2\.2 kB  too small, or of a kind RT keeps',
         'not referred to +2 +21 bytes  rt-s3 verify --orphans names them',
         'By year of creation: █ in S3, ░ in the database',

@@ -113,11 +113,11 @@ to. What is the same is kept once: that saves the difference.
 
 =item in the database
 
-of which some are I<waiting> for the next C<rt-s3 externalize>, and others are I<staying>, because RT keeps them there: texts
-and images that are not above C<$ExternalStorageCutoffSize>, for instance. RT itself is asked, as its own
-F<rt-externalize-attachments> does. What is I<left behind> would be moved, but both commands look only at what is above RT's
-high-water mark, and it is not: when C<$ExternalStorageCutoffSize> was made smaller since, say. C<rt-s3 externalize --class
---ids> moves it all the same.
+of which some are I<waiting> for the next C<rt-s3 externalize>, and others are I<staying>, because RT keeps them
+there: texts and images that are not above C<$ExternalStorageCutoffSize>, for instance. RT itself is asked, as its own
+F<rt-externalize-attachments> does. What is I<left behind> would be moved, but both commands look only at what is
+above RT's high-water mark, and it is not: when C<$ExternalStorageCutoffSize> was made smaller since, say. C<rt-s3
+externalize --class --ids> moves it all the same; the first 1,000 ids are in what C<--json> writes.
 
 =item not referred to
 
@@ -126,9 +126,9 @@ objects in the bucket that nothing refers to. While attachments are being moved,
 
 =back
 
-It tells what the last runs of the other commands have done, and what somebody should look at, to standard error: references
-without an object, attachments that could not be moved. Which ones C<rt-s3 verify> tells. RT's own
-F<rt-externalize-attachments> leaves no word of its runs.
+It tells what the last runs of the other commands have done, and what somebody should look at, to standard error:
+references without an object, attachments that could not be moved. RT's own F<rt-externalize-attachments> leaves no
+word of its runs.
 
 Tables are read once, in ranges of ids, and no content leaves the database (MariaDB and SQLite may have to read it to know
 how long it is). Sizes of what RT keeps as base64 or quoted-printable are those of the header C<Content-Length> where that
@@ -154,11 +154,11 @@ complete.
 
 =item --json
 
-One JSON object a line: for each run one with C<run>, its name, and what is known of it; for each thing that somebody should
-look at one with C<look>; in the end C<summary>. In that each of C<database>, C<waiting>, C<below> (left behind), C<small>
-(staying), C<external>, C<objects> and C<orphans> has C<count> and C<bytes>; C<missing> and C<invalid> are references without
-an object and such as are no digest, C<saved> is in bytes, and C<months> has, by month, C<database> and C<external>, each with
-a number and bytes. C<null>: not known.
+One JSON object a line: for each run one with C<run>, its name, and what is known of it; for each thing that somebody
+should look at one with C<look>; in the end C<summary>. In that each of C<database>, C<waiting>, C<below> (left
+behind), C<small> (staying), C<external>, C<objects> and C<orphans> has C<count> and C<bytes>, and C<below> has C<ids>
+by class; C<missing> and C<invalid> are references without an object and such as are no digest, C<saved> is in bytes,
+and C<months> has, by month, C<database> and C<external>, each with a number and bytes. C<null>: not known.
 
 =item --quiet, -q
 

@@ -15,6 +15,9 @@ use constant { VERIFY => 'RT::ExternalStorage::AmazonS3::Tool::Verify', BELOW =>
 # What seems to be missing may have been deleted meanwhile: for so many files, so many rows of each are read again
 use constant { LOOKED_AT => 100, SOME => 20 };
 
+# Ids that are given, of each class, of what is below the mark
+use constant IDS => 1000;
+
 # The bytes of a column, of which the content is not wanted, and the month of a date. PostgreSQL's LENGTH would have to
 # unpack a text to count its characters, and SQLite's ends at a NUL.
 my %LENGTH = (
@@ -36,7 +39,8 @@ sub new {
         started  => time,
         invalid  => 0,
         ( map { $_ => [ 0, 0 ] } qw(all waiting below small external objects orphans) ),
-        months => {}
+        months => {},
+        ids    => {}
     }, $class;
 }
 
@@ -74,6 +78,7 @@ sub _Figures {
     for my $name (qw(all waiting below small external)) {
         $figures{ $named{$name} // $name } = { count => $self->{$name}[0], bytes => $self->{$name}[1] };
     }
+    $figures{below}{ids} = $self->{ids};
     $figures{months} = $self->{months};
     if ( $self->{is_known} ) {
         $figures{$_}      = { count => $self->{$_}[0], bytes => $self->{$_}[1] } for qw(objects orphans);
@@ -122,7 +127,9 @@ sub _Read {
                 $self->_Add( database => $created // '', $bytes );
                 _Sum( $self->{all}, $bytes );
                 my $moves = defined $encoding && $rule->Moves( $kind, defined $said ? $said || 0 : $bytes );
-                _Sum( $self->{ !$moves ? 'small' : $id > $mark ? 'waiting' : 'below' }, $bytes );
+                my $what  = !$moves ? 'small' : $id > $mark ? 'waiting' : 'below';
+                _Sum( $self->{$what}, $bytes );
+                $self->_Below( $place->{class}, $id ) if $what eq 'below';
             }
             $self->{tick}->( "$table read", $to < $most ? $to : $most, $most );
         }
@@ -146,6 +153,13 @@ sub _Decoded {
         $least = int( $bytes / 3 );
     }
     return length( $said // '' ) && $said >= $least && $said <= $most ? $said + 0 : $bytes;
+}
+
+sub _Below {
+    my ( $self, $class, $id ) = @_;
+    my $ids = $self->{ids}{$class} ||= [];
+    push @{$ids}, $id + 0 if @{$ids} < IDS;
+    return;
 }
 
 sub _Reference {
@@ -281,7 +295,8 @@ When that was, in seconds since the epoch.
 =item C<database>, C<waiting>, C<below>, C<small>
 
 Each a hash of C<count> and C<bytes>: contents in the database; those of them that the next run moves, those that RT would
-move but never looks at again, since they are below its high-water mark, and those that RT keeps.
+move but never looks at again, since they are below its high-water mark, and those that RT keeps. C<below> has C<ids>, too:
+by class, the first 1,000.
 
 =item C<external>, C<objects>, C<orphans>
 

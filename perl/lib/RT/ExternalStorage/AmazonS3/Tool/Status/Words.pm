@@ -8,8 +8,8 @@ use POSIX ();
 use RT::ExternalStorage::AmazonS3::Quantity qw(counted duration number size);
 use RT::ExternalStorage::AmazonS3::Records;
 
-# Failures told of one run; the others stand in its output
-use constant TOLD => 3;
+# Failures told of one run, the others stand in its output; and ids that are named
+use constant { TOLD => 3, NAMED => 10 };
 
 use constant UNKNOWN => 'not known';
 
@@ -43,7 +43,7 @@ sub Where {
         below => text => 'left behind',
         kind  => 'database',
         part  => 1,
-        note  => "below RT's high-water mark; rt-s3 externalize --class --ids moves them"
+        note  => _Below( $figures{below}{ids} )
     ) if $figures{below} && $figures{below}{count};
     $row->( small => text => 'staying', kind => 'database', part => 1, note => 'too small, or of a kind RT keeps' );
     $row->( orphans => text => 'not referred to', kind => 'external', note => 'rt-s3 verify --orphans names them' )
@@ -53,6 +53,20 @@ sub Where {
 
 sub Count { return defined $_[1]{count} ? number( $_[1]{count} ) : UNKNOWN }
 sub Bytes { return defined $_[1]{bytes} ? size( $_[1]{bytes} )   : UNKNOWN }
+
+# The command that moves them
+sub _Below {
+    my ($ids) = @_;
+    my ( $class, @more ) = sort keys %{ $ids || {} };
+    my @ids = $class ? @{ $ids->{$class} } : ();
+    return q{below RT's high-water mark} . ( @ids ? '; --json writes their ids' : '' )
+        if !@ids || @more || @ids > NAMED;
+    return
+          q{below RT's high-water mark; rt-s3 externalize --class }
+        . "$class --ids "
+        . join( ',', @ids )
+        . ' moves them';
+}
 
 sub _Saved {
     my ($bytes) = @_;
