@@ -11,6 +11,9 @@ use RT::ExternalStorage::AmazonS3::Tool::Encoding;
 # Bytes of a piece; or characters, where the database counts those
 use constant { PIECE => 8 * 1024 * 1024, SMALL => 2 * 1024 * 1024 };
 
+# Bytes that are decoded at once
+use constant PART => 256 * 1024;
+
 # SQLite has the whole of it in memory for each piece: so small that it fits in beside that, but no more of them than needed
 use constant FITS => 200 * 1024 * 1024;
 
@@ -77,7 +80,7 @@ sub Content {
     my ( $rest, $last ) = ( '', $encoding eq 'none' );
 
     while ( !$last ) {
-        defined read $file, $rest, SMALL, length $rest or return ( undef, "its temporary file: $!" );
+        defined read $file, $rest, PART, length $rest or return ( undef, "its temporary file: $!" );
         $last = eof $file;
         my ( $part, $problem ) =
             RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $encoding, _Part( $encoding, \$rest, $last ) );
