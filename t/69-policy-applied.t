@@ -58,6 +58,7 @@ subtest 'with it all works' => sub {
     is( ( bytes_of($id) )[1], 'content 1', '... which RT reads' );
     ( $exit, $out, $err ) = $rt->run_tool(qw(verify --deep --orphans --quiet));
     is( "$exit$out$err", '0', '... and verify finds' );
+    externalize();
     unlike( $client->request( GET => '/files?uploads=' )->content, qr/<Upload>/, '... and no upload is left' );
     ( $exit, $out, $err ) = $rt->run_tool('check');
     my @lines = grep {/denied|may not/i} split /\n/, $out . $err;

@@ -280,7 +280,8 @@ RT's own module C<AmazonS3> stores the same objects under the same keys, so wher
 copy. A bucket of RT's own module is read by this one's library. Other backends are read as RT reads them.
 
 It holds the lock of RT's F<rt-externalize-attachments>, so that nothing goes to the old place meanwhile. SIGINT, SIGTERM,
-an outage: whatever ends it, nothing is lost, and the same command goes on. What it knows to be whole in the target it does not
+an outage: whatever ends it, nothing is lost, and the same command goes on. A file to which a place gives no answer for 15
+minutes (longer for large ones) is told, and the others are copied. What it knows to be whole in the target it does not
 look at again.
 
 =head1 OPTIONS
