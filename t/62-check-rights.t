@@ -52,10 +52,21 @@ subtest 'rights' => sub {
         '... get' );
     like( $out, qr/"check":"head","result":"problem"/, '... head' );
     my @left = $s3->objects('files');
-    like( $out, qr/"advice":"allow s3:DeleteObject, and delete the object \Q$_\E, which/, '... says what is left' )
-        for @left;
+    like( $out, qr/allow s3:DeleteObject; and delete the object \Q$_\E, which/, '... says what is left' ) for @left;
     ok( scalar @left, '... for it could not be deleted' );
     unlink map { $s3->object_path( 'files', $_ ) } @left;
+
+    # Some want it so: nothing in the bucket is ever deleted
+    $s3->faults( { operation => 'DeleteObject', do => { answer => { status => 403, code => 'AccessDenied' } } } );
+    ( $status, $out ) = $rt->run_tool( 'check', '--json' );
+    is( $status, 1, 'no right to delete: a warning' );
+    my ($line) = grep {/"check":"delete"/} split /\n/, $out;
+    like(
+        $line,
+        qr/if what is shredded in RT shall be deleted, allow s3:DeleteObject.*"result":"warning"/,
+        '... says what for'
+    );
+    unlink map { $s3->object_path( 'files', $_ ) } $s3->objects('files');
 
     $s3->faults( { operation => 'PutObject', do => { answer => { status => 403, code => 'AccessDenied' } } } );
     my $found = $check->with( 'no right to write', 2, {} );

@@ -313,7 +313,8 @@ another server, use its own tool in this step and the next three.
 
 Open B<Security credentials> in the menu under your account's name. Better than the account's own keys are those of an
 IAM user that may do no more than RT needs: C<s3:GetObject>, C<s3:PutObject> and C<s3:DeleteObject> for the bucket's
-objects, C<s3:ListBucket> for the bucket, and C<s3:CreateBucket> if RT is to make it.
+objects, C<s3:ListBucket> for the bucket, and C<s3:CreateBucket> if RT is to make it. C<rt-s3 policy> prints them as a
+policy for IAM, once the bucket stands in the configuration.
 
 =item 3.
 
@@ -621,7 +622,8 @@ Everything in the bucket can be read by everybody, for ever. The only hurdle is 
 file to fetch it, and each link that is passed on, to one person or to the whole world, tells it.
 
 Open the bucket in the S3 console, and the B<Permissions> tab. Allow public bucket policies under B<Block public access>,
-and put this into B<Bucket policy>, with the name of your bucket in the place of C<BUCKET>:
+and put this into B<Bucket policy>, with the name of your bucket in the place of C<BUCKET> (C<rt-s3 policy --public>
+prints it with your bucket and prefix):
 
     {
         "Version": "2012-10-17",
