@@ -351,54 +351,6 @@ subtest 'signals' => sub {
     $s3->faults;
 };
 
-subtest 'what is kept' => sub {
-    my ($status) = verify();
-    my $kept = kept();
-    is( $kept->{$_}, { references => 5, objects => 3, missing => 0, deep => 0 }->{$_}, "a run: $_" )
-        for qw(references objects missing deep);
-    is( $kept->{stopped}, undef, '... not stopped' );
-    is_deeply( $kept->{findings}, [], '... and nothing found' );
-    cmp_ok( $kept->{started}, '<=', $kept->{ended}, '... and when' );
-
-    my @orphans = map { sprintf '%064x', $_ } 1 .. 205;
-    spew( $s3->object_path( $bucket, $_ ), 'nobody' ) for @orphans;
-    lost( $first, $third );
-    spew( $s3->object_path( $bucket, $second ), '' );
-    verify(qw(--deep --orphans));
-    $kept = kept();
-    is_deeply( [ @{$kept}{qw(missing damaged orphan deep)} ], [ 2, 1, 205, 1 ], 'how much was found' );
-    is( scalar @{ $kept->{findings} }, 200, '... of which so much is kept' );
-    is_deeply(
-        [ map {"$_->{kind} $_->{digest}"} @{ $kept->{findings} }[ 0 .. 2 ] ],
-        [ ( map {"missing $_"} sort $first, $third ), "damaged $second" ],
-        '... the worst first, though the orphans came first'
-    );
-    my ($finding) = grep { ( $_->{digest} // '' ) eq $first } @{ $kept->{findings} };
-    is( $finding->{count}, 3, '... with the number of references' );
-    is_deeply( [ sort map { $_->{ticket} } @{ $finding->{references} } ], [ 1, 2, 2 ], '... and their tickets' );
-    unlink map { $s3->object_path( $bucket, $_ ) } @orphans;
-    restore();
-
-    $s3->stop;
-    $rt->run_tool('verify');
-    $s3->restart;
-    $kept = kept();
-    like(
-        $kept->{stopped},
-        qr/\Athe bucket can't be listed: .*Connection refused/,
-        'a run that was stopped, and why'
-    );
-    is( $kept->{deep},       0, '... instead of the last one' );
-    is( kept($_)->{damaged}, 1, "... but not of the last $_ one" ) for qw(whole deep);
-    verify();
-    is( kept()->{missing},       0, 'the next one' );
-    is( kept('whole')->{orphan}, 0, '... is a whole one' );
-    is( kept('deep')->{damaged}, 1, '... and not a deep one' );
-
-    $rt->run_tool(qw(verify --state x));
-    is( kept()->{stopped}, undef, 'what was not even begun is not kept' );
-};
-
 sub kept {
     my (@of) = @_;
     return $rt->call( <<'END', join ' ', 'verify', @of );
