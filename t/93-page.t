@@ -25,7 +25,7 @@ subtest 'never configured' => sub {
     $page->serve( none => 1 );
     $page->login;
     $text = $page->look;
-    tells( none => qr/^Not in use: RT keeps all attachments/m,    qr/not configured, and no attachment needs it/ );
+    tells( none => qr/^Not in use\.$/m, qr/not configured, and there is no record of anything that is still there/ );
     tells( none => qr/set %ExternalStorage in RT_SiteConfig\.pm/, qr/Configuration in force\s+There is none/ );
     $browser->click('.rts3-check button');
     $browser->wait_until('return document.querySelector(".rts3-check [role=status]")');

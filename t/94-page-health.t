@@ -21,7 +21,7 @@ sub health {
     my $seen = $rt->call( <<'END', $records, $more // '' );
         require RT::ExternalStorage::AmazonS3::Page;
         my ( $records, $more ) = @_;
-        for my $name ( 'externalize', 'verify', 'verify whole', 'verify deep', 'figures' ) {
+        for my $name ( qw(externalize internalize verify figures), 'verify whole', 'verify deep' ) {
             RT->System->DeleteAttribute("ExternalStorageS3 $name");
             my $record = $records->{$name} or next;
             my $ended  = time - ( delete $record->{age} // 0 );
@@ -129,7 +129,10 @@ subtest 'no storage, or another one' => sub {
     $rt->set_storage( Type => 'Disk', Path => $rt->dir );
     shows( 'files in a directory', health( {} ), 'note', qr/of the type Disk; this page is about AmazonS3 alone/ );
     $rt->set_storage;
-    shows( 'none', health( {} ), 'note', qr/not configured, and no attachment needs it/ );
+    shows( 'none',          health( {} ),     'note',    qr/not configured, and there is no record/ );
+    shows( 'none any more', health( \%fine ), 'problem', qr/not configured any more: they are shown empty/ );
+    my %back = ( %fine, externalize => { moved => 3, age => $day } );
+    shows( 'moved back', health( { %back, internalize => { moved => 3 } } ), 'note', qr/there is no record/ );
     $rt->set_storage( %{ $page->{storage} } );
 };
 

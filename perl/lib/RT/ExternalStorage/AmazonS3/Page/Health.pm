@@ -51,7 +51,7 @@ sub Summary {
           $level eq 'problem' ? ['There is a problem.']
         : $level eq 'warning' ? ['It works, but somebody should look at it.']
         : $self->{is_used}    ? ['Healthy.']
-        :                       ['Not in use: RT keeps all attachments in its database.'];
+        :                       ['Not in use.'];
 }
 
 sub _Add {
@@ -78,10 +78,8 @@ sub _Storage {
         ) if @mistakes;
         return;
     }
-    my $is_needed = @{ $digests || [] } ? 1 : 0;
-    my $type      = $page->Type;
+    my $type = $page->Type;
     if ( length $type && $type ne 'AmazonS3' ) {
-        $self->{other} = $type;
         $self->_Add(
             note   => [ 'RT uses external storage of the type [_1]; this page is about AmazonS3 alone.', $type ],
             advice => ['To copy all of it into S3: "rt-s3 migrate --help".']
@@ -94,7 +92,7 @@ sub _Storage {
             advice  => ['Mend %ExternalStorage in RT_SiteConfig.pm, and restart the web server.'],
         );
     }
-    elsif ($is_needed) {
+    elsif ( @{ $digests || [] } || $self->_HasMoved ) {
         $self->_Add(
             problem => [
                 'RT has moved attachments to external storage, which is not configured any more: they are shown empty.'
@@ -104,7 +102,7 @@ sub _Storage {
     }
     else {
         $self->_Add(
-            note   => ['External storage is not configured, and no attachment needs it.'],
+            note   => ['External storage is not configured, and there is no record of anything that is still there.'],
             advice => [
                 'To move attachments into S3, which makes the database small: set %ExternalStorage in RT_SiteConfig.pm, '
                     . 'restart the web server, and come back here for "Check now".'
@@ -112,6 +110,19 @@ sub _Storage {
         );
     }
     return;
+}
+
+# Whether anything that the commands or RT's own script have kept says so
+sub _HasMoved {
+    my ($self) = @_;
+    my $page = $self->{page};
+    my ( $externalize, $figures, $verify ) = map { $page->Last($_) || {} } qw(externalize figures), 'verify whole';
+    my $back = $page->Last('internalize');
+    return 0
+        if $back && !defined $back->{stopped} && !$back->{failed} && $back->{ended} > ( $externalize->{ended} // 0 );
+    return 1 if $externalize->{moved} || ( $figures->{external} || {} )->{count} || $verify->{references};
+    my ($mark) = @{ $page->Ask( sub { [ $page->Rows->Mark ] } ) || [ {} ] };
+    return %{$mark} ? 1 : 0;
 }
 
 # A wrong region costs every new process a request, and direct links their meaning
