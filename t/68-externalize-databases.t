@@ -32,7 +32,7 @@ my %large = map { ( "large-$_" => $content{$_} x ( 1 + 10_000_000 / length $cont
 
 sub files {
     my ($mark) = @_;
-    my %all    = $mark eq 'one' ? ( %content, %large ) : %content;
+    my %all = $mark eq 'one' ? ( %content, %large ) : %content;
     return [ map { { name => "$mark-$_", content => "$all{$_}$mark" } } sort keys %all ];
 }
 
@@ -73,6 +73,27 @@ for my $type (qw(Pg mysql)) {
         like( $out, qr/^0 moved/m, 'a second run moves nothing' );
         ( $exit, $out, $err ) = $rt->run_tool(qw(verify --deep --quiet));
         is( "$exit$out$err", '0', 'rt-s3 verify --deep finds nothing' );
+
+        # What is read in several pieces is of one moment, whoever changes it meanwhile
+        my $seen = $rt->call( <<'END', $ids->[0] );
+            my ($id) = @_;
+            require RT::ExternalStorage::AmazonS3::Tool;
+            require RT::ExternalStorage::AmazonS3::Tool::Database;
+            my $database = RT::ExternalStorage::AmazonS3::Tool::Database->new( RT::ExternalStorage::AmazonS3::Tool->new );
+            my $other    = $RT::Handle->dbh->clone;
+            my $look     = sub { scalar $_[0]->selectrow_array("SELECT Subject FROM Attachments WHERE id = $id") };
+            $other->do("UPDATE Attachments SET Subject = 'before' WHERE id = $id");
+            my $both = $database->Snapshot(
+                sub {
+                    my ($dbh) = @_;
+                    my $first = $look->($dbh);
+                    $other->do("UPDATE Attachments SET Subject = 'after' WHERE id = $id");
+                    return [ $first, $look->($dbh) ];
+                }
+            );
+            return [ @{$both}, $look->( $RT::Handle->dbh ) ];
+END
+        is_deeply( $seen, [qw(before before after)], 'a snapshot is of one moment' );
 
         # As long as the server asks it to slow down, its uploads are under way
         $rt->call( $create, files('two') );
