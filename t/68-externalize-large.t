@@ -102,6 +102,23 @@ subtest 'where its object went away again' => sub {
     is_deeply( [ $rows->left(@again), $rows->lost(@again) ], [], '... and all is there' );
 };
 
+subtest 'bounds' => sub {
+    my @ids = map { $rows->add( 1, content => "$_ many" x 500_000 ) } 1 .. 12;
+    push @ids, map { $rows->add( 1, content => "$_ more" x 2_000_000 ) } 1 .. 4;
+    $s3->clear_log;
+    $s3->faults( { operation => 'PutObject', do => { delay_ms => 100 } } );
+    my $run = measured('--memory=8');
+    is( $run->{exit}, 0, 'contents larger than --memory among many: exit status' ) or diag $run->{err};
+    is_deeply( [ $rows->left(@ids), $rows->lost(@ids) ], [], '... all are moved' );
+    cmp_ok( $run->{peak}, '<', 190, sprintf '... in %.0f MB', $run->{peak} );
+
+    my %key = map { sha256_hex( $rows->contents->{$_} ) => 1 } $rows->add( 20, mark => 'at once' );
+    $rt->run_tool(qw(externalize --concurrency=3));
+    $s3->faults;
+    my %used = map { $_->{connection} => 1 } grep { $key{ $_->{key} } } $s3->requests( operation => 'PutObject' );
+    is( scalar keys %used, 3, '--concurrency=3: over three connections' );
+};
+
 subtest 'memory' => sub {
     $rows->add( 300, mark => 'among', size => 100_000 );
     my ($id) = $rows->add( 1, content => 'large' x 40_000_000 );
