@@ -50,13 +50,14 @@ sub Commit {
     my ($self) = @_;
     my @rows = @{ $self->{waiting} } or return;
     @{$self}{qw(waiting bytes since)} = ( [], 0, undef );
-    my $why = $self->_Transaction(@rows);
-    if    ( defined $why && @rows == 1 ) { $rows[0]{problem} = $why }
-    elsif ( defined $why ) {
-        for my $row (@rows) {
-            $why = $self->_Transaction($row);
-            $row->{problem} = $why if defined $why;
-        }
+    my @together = grep { $_->{bytes} <= LARGE } @rows;
+    my @alone    = grep { $_->{bytes} > LARGE } @rows;
+    push @alone, @together if @together == 1 || @together && defined $self->_Transaction(@together);
+    for my $row (@alone) {
+        $row->{last} = 1;
+        my $why = $self->_Transaction($row);
+        $row->{problem} = $why if defined $why;
+        delete $row->{content};
     }
     delete $_->{content} for @rows;
     return @rows;
@@ -104,7 +105,7 @@ sub _Write {
     my ( $encoding, $raw ) =
         RT::ExternalStorage::AmazonS3::Tool::Encoding::Encoded( $row->{content}, $now->{contenttype} );
     $row->{problem} = $self->_TooLarge( $dbh, $raw ) and return;
-    undef ${ $row->{content} } if $row->{last};
+    undef ${ $row->{content} } if $row->{last};    # it is not tried again
     my $statement = $dbh->prepare(
         "UPDATE $table SET $column = ?, ContentEncoding = ? WHERE id = ? AND ContentEncoding = 'external'");
 
