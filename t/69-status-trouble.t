@@ -112,6 +112,7 @@ subtest 'ended' => sub {
 };
 
 subtest 'what goes meanwhile' => sub {
+    unlink $s3->object_path( $bucket, $digest );
     $s3->faults( { operation => 'ListObjectsV2', do => { delay_ms => 1500 } } );
     $s3->clear_log;
     my $out = $rt->dir . '/out';
@@ -127,8 +128,7 @@ subtest 'what goes meanwhile' => sub {
     }
     my $dbh = $rt->dbh;
     $dbh->do(q{UPDATE Attachments SET ContentEncoding = 'none' WHERE ContentEncoding = 'external'});
-    unlink $s3->object_path( $bucket, $digest );
-    ok( Rts3::Test::Process::wait_for( $pid, 30 ), 'an object and its rows' );
+    ok( Rts3::Test::Process::wait_for( $pid, 30 ), 'an object, and meanwhile its rows' );
     is( $? >> 8,                                          0, '... exit status' );
     is( $json->decode( slurp($out) )->{summary}{missing}, 0, '... is not missing' );
     $s3->faults;
