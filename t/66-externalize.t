@@ -34,16 +34,19 @@ sub rows {
 my ($contents) = Rts3::Test::Contents->create( $rt, {} );
 
 subtest 'a dry run changes nothing' => sub {
-    my @before = rows($rt);
+    my ($one)  = $contents->moved;
+    my $all    = sub { $rt->dbh->selectall_arrayref('SELECT * FROM Attachments ORDER BY id') };
+    my $bare   = $rt->dbh->do( q{UPDATE Attachments SET Headers = 'X-No: length' WHERE id = ?}, undef, $one->{id} );
+    my @before = ( $all->(), rows($rt) );
     my ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --dry-run));
     is( $exit, 0,  'exit status' );
     is( $err,  '', 'nothing is wrong' );
-    my ($one) = $contents->moved;
     like( $out, qr/^Storing RT::Attachments $one->{id}$/m,    'it says what it would do' );
     like( $out, qr/^Skipping RT::Attachments \d+ because: /m, '... and what it would leave, and why' );
     my $moved = () = $contents->moved;
     like( $out, qr/^$moved would be moved/m, '... and how many' );
-    is_deeply( [ rows($rt) ], \@before, 'the database is what it was' );
+    is( $bare, 1, 'one has no length in its header' );
+    is_deeply( [ $all->(), rows($rt) ], \@before, 'the database is what it was' );
     is( mark($rt),                                        undef, '... and there is no mark' );
     is( scalar $s3->requests( operation => 'PutObject' ), 0,     'nothing was sent' );
 };
@@ -115,8 +118,13 @@ subtest 'a part of it' => sub {
     my @lines = map { JSON::PP::decode_json($_) } split /\n/, $out;
     is( scalar @lines,                         1, '--json: one object' );
     is( $lines[0]{moved} + $lines[0]{skipped}, 6, '--batchsize: six rows' ) or diag $out;
+    $rt->set_storage( %storage, Concurrency => 2 );
+    $s3->clear_log;
     ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --quiet));
     is( "$exit$out$err", '0', '--quiet: the rest, without a word' );
+    my %stored_over = map { $_->{connection} => 1 } $s3->requests( operation => 'PutObject' );
+    is( scalar keys %stored_over, 2, 'the option Concurrency: over two connections' );
+    $rt->set_storage(%storage);
     is_deeply( [ $more->not_moved ],  [], 'all is moved in the end' );
     is_deeply( [ $more->not_intact ], [], '... and read' );
 };

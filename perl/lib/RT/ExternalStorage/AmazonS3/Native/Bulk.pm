@@ -126,7 +126,7 @@ just C<undef>.
 
 =item open HANDLE, [concurrency => NUMBER], [memory => BYTES]
 
-For an L<RT::ExternalStorage::AmazonS3::Native>. C<concurrency>: uploads under way at once, 32 if not said; C<memory>:
+For an L<RT::ExternalStorage::AmazonS3::Native>. C<concurrency>: uploads under way at once, what the option C<Concurrency> says if not said here; C<memory>:
 bytes of contents that it may hold, 256 MiB if not said.
 
 =item submit ID, CONTENT, [key => KEY], [content_type => TYPE]

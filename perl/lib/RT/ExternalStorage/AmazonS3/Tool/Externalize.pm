@@ -39,7 +39,7 @@ sub Run {
     my $tool = $self->{tool};
     $self->{database} = RT::ExternalStorage::AmazonS3::Tool::Database->new($tool);
     my $wanted = $self->_Wanted;
-    my $number = $tool->Number( concurrency => 32,  1, 1024 );
+    my $number = $tool->Number( concurrency => undef, 1, 1024 );
     my $memory = $tool->Number( memory      => 256, 1, 1_000_000 ) * 1024 * 1024;
 
     RT::ExternalStorage::AmazonS3::Tool::Memory::GiveBack();
@@ -326,7 +326,7 @@ Only what was created since then: C<YYYY-MM-DD>, or with a time, in UTC. The hig
 
 =item C<--concurrency=NUMBER>
 
-Uploads under way at once; 32 if not said.
+Uploads under way at once; what the option C<Concurrency> says if not said here, which is 32 by default.
 
 =item C<--memory=MEGABYTES>
 
