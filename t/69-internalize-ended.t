@@ -83,7 +83,7 @@ subtest 'kill -9 at any moment, while RT reads' => sub {
     $s3->faults( { operation => 'GetObject', do => { delay_ms => 40 } } );
     for my $round ( 1 .. 4 ) {
         my $pid = $files->started('--concurrency=4');
-        $files->until_fetched( 15 * $round );
+        $files->until_fetched( 30 * $round );
         sleep rand 0.3;
         kill KILL => $pid;
         is( $files->ended($pid), 'signal 9', "round $round: it is killed" );
