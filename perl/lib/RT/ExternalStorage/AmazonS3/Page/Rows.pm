@@ -81,10 +81,13 @@ sub Facts {
     my $query =
         $sign eq 'A'
         ? 'SELECT a.id, a.TransactionId AS transaction_id, a.Filename AS file_name, a.ContentType AS type, '
-        . 'a.ContentEncoding AS encoding, a.Created AS created, LENGTH(a.Content) AS bytes_kept, t.ObjectType AS object_type, '
+        . 'a.ContentEncoding AS encoding, a.Created AS created, '
+        . $self->{database}->BytesOf('a.Content')
+        . ' AS bytes_kept, t.ObjectType AS object_type, '
         . 't.ObjectId AS object_id FROM Attachments a LEFT JOIN Transactions t ON t.id = a.TransactionId WHERE a.id = ?'
         : 'SELECT v.id, v.Content AS file_name, v.ContentType AS type, v.ContentEncoding AS encoding, v.Created AS created, '
-        . 'LENGTH(v.LargeContent) AS bytes_kept, v.ObjectType AS object_type, v.ObjectId AS object_id, f.Name AS field '
+        . $self->{database}->BytesOf('v.LargeContent')
+        . ' AS bytes_kept, v.ObjectType AS object_type, v.ObjectId AS object_id, f.Name AS field '
         . 'FROM ObjectCustomFieldValues v LEFT JOIN CustomFields f ON f.id = v.CustomField WHERE v.id = ?';
     my $row   = $self->{database}->Row( $query, $id ) or return undef;
     my %facts = ( %{$row}, sign => $sign );

@@ -20,6 +20,11 @@ my @PLACES = (
     },
 );
 
+my %BYTES = (
+    SQLite => q{CASE typeof(%1$s) WHEN 'text' THEN LENGTH(CAST(%1$s AS BLOB)) ELSE LENGTH(%1$s) END},
+    Pg     => 'OCTET_LENGTH(%s)',
+);
+
 sub new {
     my ( $class, $tool ) = @_;
     return bless { tool => $tool }, $class;
@@ -113,6 +118,13 @@ sub Snapshot {
     );
 }
 
+# An expression for the bytes of a column, whose content is not read for it where that can be. PostgreSQL's LENGTH would
+# have to unpack a text to count its characters, and SQLite's ends at a NUL.
+sub BytesOf {
+    my ( $self, $column ) = @_;
+    return sprintf $BYTES{ RT->Config->Get('DatabaseType') } // 'LENGTH(%s)', $column;
+}
+
 # "FOR UPDATE", where the database knows it
 sub ForUpdate { return RT->Config->Get('DatabaseType') eq 'SQLite' ? '' : ' FOR UPDATE' }
 
@@ -180,6 +192,10 @@ All that CODE does with the connection it is given, or nothing of it: then the c
 =item Snapshot CODE
 
 What CODE returns, which reads with the connection that it is given, all as of one moment.
+
+=item BytesOf COLUMN
+
+An expression of SQL for how many there are in a column.
 
 =item ForUpdate
 

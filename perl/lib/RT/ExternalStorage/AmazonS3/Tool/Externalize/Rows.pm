@@ -11,19 +11,12 @@ use RT::ExternalStorage::AmazonS3::Tool::Externalize::Spool;
 # Ids read at once; bytes above which a content is not copied
 use constant { PAGE => 1000, LARGE => 4 * 1024 * 1024 };
 
-# The bytes of a column. What SQLite takes for text has an end at its first NUL.
-my %BYTES = (
-    SQLite => q{CASE typeof(%1$s) WHEN 'text' THEN LENGTH(CAST(%1$s AS BLOB)) ELSE LENGTH(%1$s) END},
-    Pg     => 'OCTET_LENGTH(%s)',
-    mysql  => 'LENGTH(%s)',
-);
-
 sub new {
     my ( $class, %args ) = @_;
     my $self = bless { %args, page => [], left => $args{batchsize} // -1, seen => {} }, $class;
     my $item = $self->{place}{class}->new( RT->SystemUser )->NewItem;
     $self->{type}     = RT->Config->Get('DatabaseType');
-    $self->{bytes}    = sprintf $BYTES{ $self->{type} } // 'LENGTH(%s)', $self->Column;
+    $self->{bytes}    = $self->{database}->BytesOf( $self->Column );
     $self->{columns}  = join ', ', grep { lc ne lc $self->Column } sort keys %{ $item->_ClassAccessible };
     $self->{portions} = [ $self->_Portions ];
     $self->{after}    = 0 if $args{ids} || !$self->{after};

@@ -18,12 +18,7 @@ use constant { LOOKED_AT => 100, SOME => 20 };
 # Ids that are given, of each class, of what is below the mark
 use constant IDS => 1000;
 
-# The bytes of a column, of which the content is not wanted, and the month of a date. PostgreSQL's LENGTH would have to
-# unpack a text to count its characters, and SQLite's ends at a NUL.
-my %LENGTH = (
-    SQLite => q{CASE typeof(%1$s) WHEN 'blob' THEN LENGTH(%1$s) ELSE LENGTH(CAST(%1$s AS BLOB)) END},
-    Pg     => 'OCTET_LENGTH(%s)',
-);
+# The month of a date
 my %MONTH = ( SQLite => 'SUBSTR(Created, 1, 7)', mysql => q{DATE_FORMAT(Created, '%Y-%m')} );
 
 # What RT decides by, beside the length
@@ -97,10 +92,10 @@ sub _Figures {
 # ---- the database
 
 sub _Read {
-    my ( $self,  $place,  $mark ) = @_;
+    my ( $self, $place, $mark )   = @_;
     my ( $table, $column, $sign ) = @{$place}{qw(table column sign)};
     my $type   = RT->Config->Get('DatabaseType');
-    my $length = sprintf $LENGTH{$type} // 'LENGTH(%s)', $column;
+    my $length = $self->{database}->BytesOf($column);
     my $month  = $MONTH{$type} // q{TO_CHAR(Created, 'YYYY-MM')};
     my $other  = join ', ',
         map {"CASE WHEN ContentEncoding = 'external' THEN NULL ELSE $_ END"} $length, split /, /, $DECIDES{$sign};
