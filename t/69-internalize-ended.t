@@ -77,13 +77,13 @@ subtest 'signals, and a process that is killed' => sub {
 };
 
 subtest 'kill -9 at any moment, while RT reads' => sub {
-    my @ids  = $files->external( 200, 'killed', 2000 );
+    my @ids  = $files->external( 400, 'killed', 2000 );
     my $mark = mark($rt)->{'RT::Attachments'};
     is( $mark, $ids[-1], 'the mark is behind them' );
     $s3->faults( { operation => 'GetObject', do => { delay_ms => 40 } } );
     for my $round ( 1 .. 4 ) {
         my $pid = $files->started('--concurrency=4');
-        $files->until_fetched( 30 * $round );
+        $files->until_fetched( $round < 4 ? 15 * $round : 120 );
         sleep rand 0.3;
         kill KILL => $pid;
         is( $files->ended($pid), 'signal 9', "round $round: it is killed" );
@@ -100,7 +100,7 @@ subtest 'kill -9 at any moment, while RT reads' => sub {
 
     $s3->faults( { operation => 'GetObject', do => { delay_ms => 40 } } );
     my $pid   = $files->started('--concurrency=2');
-    my $wrong = $rt->call( <<'END', { map { $_ => $files->content($_) } @ids[ 0 .. 19, 180 .. 199 ] } );
+    my $wrong = $rt->call( <<'END', { map { $_ => $files->content($_) } @ids[ 0 .. 19, 380 .. 399 ] } );
         my ($content) = @_;
         my ( $wrong, $end ) = ( 0, time + 60 );
         while ( time < $end ) {
