@@ -40,7 +40,7 @@ sub Run {
     $self->{database} = RT::ExternalStorage::AmazonS3::Tool::Database->new($tool);
     my $wanted = $self->_Wanted;
     my $number = $tool->Number( concurrency => undef, 1, 1024 );
-    my $memory = $tool->Number( memory      => 256, 1, 1_000_000 ) * 1024 * 1024;
+    my $memory = $tool->Number( memory      => 256,   1, 1_000_000 ) * 1024 * 1024;
 
     RT::ExternalStorage::AmazonS3::Tool::Memory::GiveBack();
     my $backend = $tool->Backend;
