@@ -36,7 +36,6 @@ Runs C<rt-s3 internalize>, when no other test externalizes, and returns the same
 
 sub internalize {
     my ( $rt, @args ) = @_;
-    my $turn = $rt->externalizers_turn;
     return $rt->run_tool( 'internalize', @args );
 }
 

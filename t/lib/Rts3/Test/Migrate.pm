@@ -39,7 +39,6 @@ Runs C<rt-s3 migrate>, in turn with the other tests that hold RT's lock. Returns
 
 sub migrate {
     my ( $rt, @arguments ) = @_;
-    my $turn = $rt->externalizers_turn;
     return $rt->run_tool( 'migrate', @arguments );
 }
 

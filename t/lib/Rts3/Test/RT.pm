@@ -10,6 +10,7 @@ use Fcntl          qw(LOCK_EX);
 use File::Basename qw(dirname);
 use File::Path     qw(make_path);
 use File::Temp     ();
+use Scalar::Util   ();
 use Storable       ();
 
 use Rts3::Test::File         qw(slurp spew);
@@ -22,6 +23,9 @@ our $LibDir = abs_path( dirname(__FILE__) . '/../..' );
 our $Root   = abs_path("$LibDir/../..");
 
 our $TraceFile = 'loaded-modules';
+
+# That of the test to externalize, while anything holds it
+my $Turn;
 
 =head1 NAME
 
@@ -260,16 +264,24 @@ sub run_script {
     return @{$run}{qw(exit out err seconds)};
 }
 
-# RT's externalizer locks its own file, and ends at once, as if all were done, where somebody else holds that lock.
-# So tests that run side by side take turns, by a lock on another file that all of them have.
+# RT's externalizer locks its own file, and ends at once, as if all were done, where somebody else holds that lock; rt-s3
+# locks it too, and its own, which all RTs have in common. So tests that run side by side take turns, by a lock on another
+# file of each RT. Whoever has the turn gets it again.
 sub _turn {
     my ( $self, $script ) = @_;
-    my $file = $self->release->base . '/lib/RT/ExternalStorage.pm';
-    open my $turn, '<', $file or croak "$file: $!";    ## no critic (RequireBriefOpen) held by the caller
-    flock $turn, LOCK_EX or croak "$file: $!";
+    return $Turn if $Turn && $Turn->{pid} == $$;
+    my $turn = { pid => $$ };
+    for my $release ( map { Rts3::Test::RT::Release->new($_) } Rts3::Test::RT::Release->versions ) {
+        my $file = $release->base . '/lib/RT/ExternalStorage.pm';
+        next if !-e $file;
+        open my $lock, '<', $file or croak "$file: $!";    ## no critic (RequireBriefOpen) held by the caller
+        flock $lock, LOCK_EX or croak "$file: $!";
+        push @{ $turn->{locks} }, $lock;
+    }
     open my $lock, '<', $script or croak "$script: $!";
-    flock $lock, LOCK_EX or croak "$script: $!";       # not a test's: cron's, say
+    flock $lock, LOCK_EX or croak "$script: $!";           # not a test's: cron's, say
     close $lock or croak "$script: $!";
+    Scalar::Util::weaken( $Turn = $turn );
     return $turn;
 }
 
@@ -293,7 +305,7 @@ Runs F<perl/bin/rt-s3> with these arguments, and returns the same as C<run_scrip
 
 sub run_tool {
     my ( $self, @args ) = @_;
-    my $turn = ( $args[0] // '' ) eq 'externalize' ? $self->externalizers_turn : undef;
+    my $turn = ( $args[0] // '' ) =~ /\A(?:externalize|internalize|migrate)\z/ ? $self->externalizers_turn : undef;
     my $run  = $self->_run( $self->tool(@args) );
     return @{$run}{qw(exit out err seconds)};
 }

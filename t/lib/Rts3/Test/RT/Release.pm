@@ -13,6 +13,10 @@ Rts3::Test::RT::Release - One of Debian's request-tracker packages, as it is ins
 
 The RT with this major version, 4 or 5 (the default).
 
+=head2 versions
+
+Those that there may be.
+
 =head2 version, base, libs
 
 The version; where RT is; its two lib directories in the order that RT's own scripts name them, the local one first.
@@ -32,6 +36,8 @@ sub new {
     my ( $class, $version ) = @_;
     return bless { version => $version || 5 }, $class;
 }
+
+sub versions { return ( 4, 5 ) }
 
 sub version { return $_[0]{version} }
 sub base    { return "/usr/share/request-tracker$_[0]{version}" }

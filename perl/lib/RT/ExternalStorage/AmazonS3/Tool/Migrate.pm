@@ -11,10 +11,10 @@ use RT::ExternalStorage::AmazonS3::Tool::Migrate::Copy;
 use RT::ExternalStorage::AmazonS3::Tool::Migrate::Outcome;
 use RT::ExternalStorage::AmazonS3::Tool::Migrate::Place;
 use RT::ExternalStorage::AmazonS3::Tool::Migrate::State;
-use RT::ExternalStorage::AmazonS3::Tool::Migrate::Workers;
 use RT::ExternalStorage::AmazonS3::Tool::Progress;
 use RT::ExternalStorage::AmazonS3::Tool::Verify::Bucket;
 use RT::ExternalStorage::AmazonS3::Tool::Verify::References;
+use RT::ExternalStorage::AmazonS3::Tool::Workers;
 
 use constant {
     BELOW  => 'RT::ExternalStorage::AmazonS3::Tool::Migrate',
@@ -93,7 +93,8 @@ sub _Migrate {
         checksums => $target->KeepsChecksums,
         new       => $made,
     );
-    $self->{workers} = ( BELOW . '::Workers' )->new(
+    $self->{workers} = RT::ExternalStorage::AmazonS3::Tool::Workers->new(
+        verb        => 'copied',
         concurrency => $self->{concurrency},
         memory      => $self->{memory},
         begin       => sub { close $_ for @{ $locks || [] } },
@@ -101,6 +102,7 @@ sub _Migrate {
         done        => sub { $outcome->Done(@_) },
         tick        => $tick,
         limit       => sub { return SECONDS + $_[0]{size} / RATE },
+        hangs       => { side => 'source', name => 'hangs', text => 'there is no answer' },
     );
 
     while ( my $group = $rows->Next(NAMED) ) {

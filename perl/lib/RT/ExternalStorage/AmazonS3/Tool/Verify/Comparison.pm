@@ -5,10 +5,14 @@ use warnings;
 
 use List::Util ();
 
-use RT::ExternalStorage::AmazonS3::Tool::Verify::Workers;
+use RT::ExternalStorage::AmazonS3::Tool::Verify::Look;
+use RT::ExternalStorage::AmazonS3::Tool::Workers;
 
 # References named for one digest, and objects in a row that could not be read before it is given up
 use constant { NAMED => 20, IN_A_ROW => 10 };
+
+# An object is held in memory whole: of large ones fewer are read at once
+use constant BYTES => 256 * 1024 * 1024;
 
 # Trouble with the server, or with how it is asked, not with one object
 use constant OUTAGE => qr/\A(?:library|config|credentials|network|timeout|throttled|unavailable|no-bucket)\z/;
@@ -18,10 +22,15 @@ sub new {
     my ( $class, %args ) = @_;
     my $self = bless { %args, references => 0, digests => 0, checked => 0, known => 0, present => 0, in_a_row => 0 },
         $class;
-    $self->{workers} = RT::ExternalStorage::AmazonS3::Tool::Verify::Workers->new(
-        native      => $args{bucket}->Native,
-        checksums   => $args{bucket}->KeepsChecksums,
+    my $look = RT::ExternalStorage::AmazonS3::Tool::Verify::Look->new(
+        native    => $args{bucket}->Native,
+        checksums => $args{bucket}->KeepsChecksums
+    );
+    $self->{workers} = RT::ExternalStorage::AmazonS3::Tool::Workers->new(
+        verb        => 'read',
         concurrency => $args{concurrency},
+        memory      => BYTES,
+        work        => sub { return $look->Work(@_) },
         done        => sub { $self->_Done(@_) },
         tick        => $args{tick},
     );

@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# The processes of rt-s3 migrate: one that hangs is ended, one that goes away is noticed, and large files wait.
+# The processes of rt-s3 verify and migrate: one that hangs is ended, one that goes away is noticed, and large files wait.
 
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ use Test::More;
 use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/../perl/lib";
-use RT::ExternalStorage::AmazonS3::Tool::Migrate::Workers;
+use RT::ExternalStorage::AmazonS3::Tool::Workers;
 
 use constant LARGE => 40 * 1024 * 1024;
 
@@ -18,7 +18,9 @@ my @done;
 sub workers {
     my (%args) = @_;
     @done = ();
-    return RT::ExternalStorage::AmazonS3::Tool::Migrate::Workers->new(
+    return RT::ExternalStorage::AmazonS3::Tool::Workers->new(
+        verb        => 'copied',
+        hangs       => { name => 'hangs' },
         concurrency => 3,
         memory      => 100,
         begin       => sub { },

@@ -1,4 +1,4 @@
-package RT::ExternalStorage::AmazonS3::Tool::Migrate::Workers;
+package RT::ExternalStorage::AmazonS3::Tool::Workers;
 
 use strict;
 use warnings;
@@ -15,8 +15,9 @@ use constant LARGE => 32 * 1024 * 1024;
 # Seconds for which those that were killed are waited for: one that hangs in the kernel does not end
 use constant PATIENCE => 5;
 
-# %args: concurrency, memory (bytes), begin (called in each process), work (called there with each job; returns a verdict),
-# done (called here with both), tick (called while there is nothing to do), limit (seconds for a job)
+# %args: verb (what they do to a digest, for a message), concurrency, memory (bytes), begin (called in each process), work
+# (called there with each job; returns a verdict), done (called here with both), tick (called while there is nothing to
+# do); limit (seconds for a job) and hangs (the verdict after those), where the work itself has no bound
 sub new {
     my ( $class, %args ) = @_;
     return bless {
@@ -43,7 +44,7 @@ sub Submit {
     my $worker = shift @{ $self->{idle} } // $self->_Start;
     $busy->{ fileno $worker->{socket} } = $worker;
     $worker->{job}                      = $job;
-    $worker->{until}                    = time + $self->{limit}->($job);
+    $worker->{until}                    = time + $self->{limit}->($job) if $self->{limit};
     $self->{bytes} += $job->{size};
     local $SIG{PIPE} = 'IGNORE';
     syswrite $worker->{socket}, $self->{coder}->encode($job) . "\n" or $self->_Ended($worker);
@@ -73,10 +74,10 @@ sub _Wait {
         else                          { push @{ $self->{idle} }, $worker }
         $self->{done}->( $job, $verdict );
     }
-    for my $worker ( grep { time > $_->{until} } values %{ $self->{busy} } ) {
+    for my $worker ( grep { defined $_->{until} && time > $_->{until} } values %{ $self->{busy} } ) {
         my $job = $self->_Release($worker);
         $self->_Kill($worker);
-        $self->{done}->( $job, { side => 'source', name => 'hangs', text => 'there is no answer' } );
+        $self->{done}->( $job, $self->{hangs} );
     }
     return;
 }
@@ -84,6 +85,7 @@ sub _Wait {
 sub _Release {
     my ( $self, $worker ) = @_;
     my $job = delete $worker->{job};
+    delete $worker->{until};
     delete $self->{busy}{ fileno $worker->{socket} };
     $self->{bytes} -= $job->{size};
     return $job;
@@ -92,7 +94,7 @@ sub _Release {
 sub _Ended {
     my ( $self, $worker ) = @_;
     my $digest = $worker->{job} ? $worker->{job}{digest} : 'nothing';
-    die "the process that copied $digest has ended before its time\n";
+    die "the process that $self->{verb} $digest has ended before its time\n";
 }
 
 sub _Kill {
@@ -123,7 +125,7 @@ sub _Start {
         local @SIG{qw(INT TERM HUP)} = qw(IGNORE DEFAULT DEFAULT);
         my $ended = eval {
             close $_ for $here, map { $_->{socket} } values %{ $self->{workers} };
-            $self->{begin}->();
+            $self->{begin}->() if $self->{begin};
             $self->_Work($there);
             1;
         };
@@ -162,7 +164,7 @@ __END__
 
 =head1 NAME
 
-RT::ExternalStorage::AmazonS3::Tool::Migrate::Workers - processes that copy objects
+RT::ExternalStorage::AmazonS3::Tool::Workers - processes that each look at, or copy, one object at a time
 
 =head1 METHODS
 
