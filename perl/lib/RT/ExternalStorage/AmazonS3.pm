@@ -531,12 +531,9 @@ reference to it.
 
 =head1 LOCAL COPIES
 
-With C<CacheDir> a file that was read or stored before is read again without the network, also while S3 is down.
-
-    mkdir -m 1777 /var/cache/rts3
-
-    CacheDir  => '/var/cache/rts3',
-    CacheSize => '4 GiB',
+With C<CacheDir> a file that was read or stored before is read again without the network, also while S3 is down. Make
+the directory (C<mkdir -m 1777 /var/cache/rts3>), and add C<< CacheDir => '/var/cache/rts3' >> and, for example,
+C<< CacheSize => '4 GiB' >>.
 
 Each user of the machine has a directory of their own in there, with mode 700: the web server's copies are the web
 server's, and all its processes share them. It has to be on a local disk. What was not used for longest goes first; a
