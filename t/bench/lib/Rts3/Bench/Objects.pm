@@ -24,6 +24,8 @@ The table of all sizes, schemes and round trips.
 
 =head2 new s3 => $s3, scheme => $scheme, host => $host, peers => [ NAME, ... ], [options => %ExternalStorage]
 
+Starts the peers.
+
 =head2 measure size => BYTES, rounds => NUMBER
 
 In each round every peer stores a new object of that size, and reads it; the first round is not counted. Returns

@@ -19,6 +19,8 @@ Rts3::Bench::Peer - a program that stores and reads, and says what that took
 
     my $peer = Rts3::Bench::Peer->start( 'ours', s3 => $s3, scheme => 'http', host => "localhost:$port", bucket => 'bench' );
     my $took = $peer->store( $file, $key );    # { seconds, processor, memory (kB), bytes }
+    $peer->ask("get $key");                    # or both halves of it, for several peers at once
+    $took = $peer->answer;
 
 =cut
 
@@ -113,11 +115,21 @@ sub get { my ( $self, $key ) = @_; return $self->_ask("get $key") }
 
 sub _ask {
     my ( $self, $line ) = @_;
+    $self->ask($line);
+    return $self->answer;
+}
+
+sub ask {
+    my ( $self, $line ) = @_;
     print { $self->{in} } "$line\n" or Carp::croak("$self->{name}: $!");
+    return;
+}
+
+sub answer {
+    my ($self) = @_;
     my $answer = readline $self->{out};
     my %took;
-    @took{qw(seconds processor memory bytes)} = split ' ',
-        $answer // Carp::croak("$self->{name} has ended at: $line");
+    @took{qw(seconds processor memory bytes)} = split ' ', $answer // Carp::croak("$self->{name} has ended");
     return \%took;
 }
 
