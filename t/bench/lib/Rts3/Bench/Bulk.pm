@@ -9,6 +9,7 @@ use Time::HiRes qw(time);
 
 use Rts3::Bench            ();
 use Rts3::Bench::Peer      ();
+use Rts3::Bench::Relay     ();
 use Rts3::Test::File       qw(spew);
 use Rts3::Test::OwnBackend ();
 use Rts3::Test::Process    ();
