@@ -3,8 +3,6 @@ package RT::ExternalStorage::AmazonS3::Page::Attachment;
 use strict;
 use warnings;
 
-use HTTP::Tiny ();
-
 use RT::ExternalStorage::AmazonS3::Tool::Check::Web;
 
 use constant WEB => 'RT::ExternalStorage::AmazonS3::Tool::Check::Web';
@@ -100,20 +98,8 @@ sub _Since {
     my ( $page, $digest ) = @_;
     my ($link)  = $page->Handle( DirectLink => 'presigned' )->direct_url($digest);
     my ($since) = eval {
-        my ( $scheme, $host ) = WEB->Parts($link);
-        my $proxy = WEB->Proxy( $page, $scheme eq 'https', $host );
-        $proxy = $proxy && "http://$proxy->{given}";
-        my $agent = HTTP::Tiny->new(
-            agent        => 'rt-s3',
-            http_proxy   => $proxy,
-            https_proxy  => $proxy,
-            proxy        => undef,
-            max_redirect => 0,
-            timeout      => SECONDS,
-            verify_SSL   => 1,
-            SSL_options  => { WEB->Authorities($page) },
-        );
-        my $answer = $agent->get( $link, { headers => { Range => 'bytes=0-0' }, data_callback => sub { } } );
+        my %request = ( headers => { Range => 'bytes=0-0' }, data_callback => sub { } );
+        my $answer  = WEB->Fetch( $page, $link, timeout => SECONDS, request => \%request );
         require HTTP::Date;
         $answer->{success} ? HTTP::Date::str2time( $answer->{headers}{'last-modified'} ) : 0;
     };

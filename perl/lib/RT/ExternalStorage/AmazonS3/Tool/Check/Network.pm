@@ -114,7 +114,7 @@ sub _Connect {
 
 sub _Clock {
     my ( $check, $url ) = @_;
-    my $answer = WEB->Fetch( $check, $url, 'HEAD' );
+    my $answer = WEB->Fetch( $check, $url, method => 'HEAD' );
     my $date   = $answer->{headers}{date};
     my $theirs = defined $date && !ref $date && eval { require HTTP::Date; HTTP::Date::str2time($date) };
     if ( !$theirs ) {

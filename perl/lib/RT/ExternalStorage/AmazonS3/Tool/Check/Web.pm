@@ -10,8 +10,9 @@ use Socket       ();
 use constant { SECONDS => 8, LARGEST => 1024 * 1024 };
 
 # Asks like a browser, without keys. Returns HTTP::Tiny's answer; a status of 599 is no answer, and 'content' says why.
+# %more: method, timeout (seconds), request (what HTTP::Tiny's request takes).
 sub Fetch {
-    my ( $class, $check, $url, $method ) = @_;
+    my ( $class, $check, $url, %more ) = @_;
     my ( $scheme, $host ) = $class->Parts($url);
     my $proxy = $class->Proxy( $check, $scheme eq 'https', $host );
     $proxy = $proxy && "http://$proxy->{given}";
@@ -22,12 +23,12 @@ sub Fetch {
         proxy        => undef,
         max_size     => LARGEST,
         max_redirect => 0,
-        timeout      => SECONDS,
+        timeout      => $more{timeout} // SECONDS,
         verify_SSL   => 1,
         SSL_options  => { $class->Authorities($check) },
     );
     local $@;
-    my $answer = $agent->request( $method // 'GET', $url );
+    my $answer = $agent->request( $more{method} // 'GET', $url, $more{request} // {} );
     $answer->{content} = '' if !defined $answer->{content};
     return $answer;
 }
