@@ -123,13 +123,17 @@ sub Backend {
     return $backend;
 }
 
-# Local copies say nothing of the bucket
+# The library's handle for these options of %ExternalStorage, but without local copies: what is in the bucket counts
+sub OpenServer {
+    my ($options) = @_;
+    my @names = grep { !/\A(?:_.*|Type|CacheDir|CacheSize)\z/ && !ref $options->{$_} } keys %{$options};
+    return RT::ExternalStorage::AmazonS3::Native->open( map { $_ => $options->{$_} } @names );
+}
+
 sub _AskServer {
     my ( $self, $backend ) = @_;
     return if $self->{asks_server}++ || !$backend->{_Native};
-    my @names = grep { !/\A(?:_.*|Type|CacheDir|CacheSize)\z/ && !ref $backend->{$_} } keys %{$backend};
-    my ( $native, $error ) =
-        RT::ExternalStorage::AmazonS3::Native->open( map { $_ => $backend->{$_} } @names );
+    my ( $native, $error ) = OpenServer($backend);
     $self->Stop($error) if !$native;
     $native->drain;
     $backend->_Drain;
@@ -209,6 +213,10 @@ End the command: it can't be carried out, or was called wrongly. They do not ret
 =item IsStopped ERROR
 
 As a function: whether an exception is one of theirs.
+
+=item OpenServer OPTIONS
+
+As a function: the library's handle for these options of C<%ExternalStorage>, without local copies; or (undef, ERROR).
 
 =item LoadRT, Backend, Native
 

@@ -8,20 +8,18 @@ use Time::HiRes ();
 
 use RT::ExternalStorage::AmazonS3::Native;
 use RT::ExternalStorage::AmazonS3::Native::Listing;
+use RT::ExternalStorage::AmazonS3::Tool;
 
 # A server that hangs is asked again: in between, a signal gets its turn. Milliseconds, and how often.
 use constant { DEADLINE => 30_000, ATTEMPTS => 4 };
 
 use constant DIGEST => qr/\A[0-9a-f]{64}\z/;
 
-# Without local copies: what is in the bucket counts
 sub new {
     my ( $class, $tool ) = @_;
     $tool->Native;
     my %options = %{ $tool->Backend };
-    my %sent =
-        map { $_ => $options{$_} } grep { !/\A(?:_.*|Type|CacheDir|CacheSize)\z/ && !ref $options{$_} } keys %options;
-    my ( $native, $error ) = RT::ExternalStorage::AmazonS3::Native->open(%sent);
+    my ( $native, $error ) = RT::ExternalStorage::AmazonS3::Tool::OpenServer( \%options );
     $tool->Stop($error) if !$native;
     $native->drain;
     return bless { tool => $tool, native => $native, options => \%options, objects => 0, bytes => 0, foreign => [] },
