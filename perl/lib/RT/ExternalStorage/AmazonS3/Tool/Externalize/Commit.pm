@@ -3,45 +3,24 @@ package RT::ExternalStorage::AmazonS3::Tool::Externalize::Commit;
 use strict;
 use warnings;
 
-use Time::HiRes qw(time);
+use parent 'RT::ExternalStorage::AmazonS3::Tool::Batch';
 
 use RT::ExternalStorage::AmazonS3::Tool::Encoding;
 
-# A transaction is over after so many rows, or so many seconds; or where so many bytes would have to be kept
-use constant { MOST_ROWS => 100, MOST_SECONDS => 1, MOST_BYTES => 16 * 1024 * 1024 };
-
-sub new {
-    my ( $class, %args ) = @_;
-    return bless { %args, waiting => [], bytes => 0 }, $class;
-}
-
-sub Begin {
-    my ( $self, $rows ) = @_;
-    $self->{rows} = $rows;
-    return;
-}
+# Where so many bytes would have to be kept, a transaction is over
+use constant MOST_BYTES => 16 * 1024 * 1024;
 
 # A row whose object is in the bucket
 sub Add {
     my ( $self, $row ) = @_;
-    $self->{since} //= time;
-    $self->{bytes} += $row->{spool} ? MOST_BYTES : $row->{existed} ? $row->{bytes} : 0;
-    push @{ $self->{waiting} }, $row;
-    return;
-}
-
-sub IsDue {
-    my ($self) = @_;
-    my $rows = @{ $self->{waiting} } or return 0;
-    return $rows >= MOST_ROWS || $self->{bytes} >= MOST_BYTES || time - $self->{since} >= MOST_SECONDS;
+    return $self->_Keep( $row, $row->{spool} ? MOST_BYTES : $row->{existed} ? $row->{bytes} : 0 );
 }
 
 # Points the rows to their objects. Returns them: "changed" if it was not what it was read as, and stays as it is, "gone"
 # if there is none; "problem" if it could not be done.
 sub Commit {
     my ($self) = @_;
-    my @rows = @{ $self->{waiting} } or return;
-    @{$self}{qw(waiting bytes since)} = ( [], 0, undef );
+    my @rows = $self->_Take or return;
     $self->{database}->Transaction(
         sub {
             my ($dbh) = @_;

@@ -3,14 +3,14 @@ package RT::ExternalStorage::AmazonS3::Tool::Internalize::Commit;
 use strict;
 use warnings;
 
-use Time::HiRes qw(time);
+use parent 'RT::ExternalStorage::AmazonS3::Tool::Batch';
 
 use RT::ExternalStorage::AmazonS3::Native;
 use RT::ExternalStorage::AmazonS3::Tool;
 use RT::ExternalStorage::AmazonS3::Tool::Encoding;
 
-# A transaction is over after so many rows, seconds or bytes
-use constant { MOST_ROWS => 100, MOST_SECONDS => 1, MOST_BYTES => 64 * 1024 * 1024 };
+# After so many bytes a transaction is over
+use constant MOST_BYTES => 64 * 1024 * 1024;
 
 # A larger one is written alone
 use constant LARGE => 8 * 1024 * 1024;
@@ -18,38 +18,18 @@ use constant LARGE => 8 * 1024 * 1024;
 # What stands in a statement beside the content, at most
 use constant BESIDE => 1024;
 
-sub new {
-    my ( $class, %args ) = @_;
-    return bless { %args, waiting => [], bytes => 0 }, $class;
-}
-
-sub Begin {
-    my ( $self, $rows ) = @_;
-    $self->{rows} = $rows;
-    return;
-}
-
 # A row whose content is here
 sub Add {
     my ( $self, $row, $content ) = @_;
-    $self->{since} //= time;
-    $self->{bytes} += length $$content;
-    push @{ $self->{waiting} }, { %{$row}, content => $content, bytes => length $$content };
-    return;
-}
-
-sub IsDue {
-    my ($self) = @_;
-    my $rows = @{ $self->{waiting} } or return 0;
-    return $rows >= MOST_ROWS || $self->{bytes} >= MOST_BYTES || time - $self->{since} >= MOST_SECONDS;
+    my $bytes = length $$content;
+    return $self->_Keep( { %{$row}, content => $content, bytes => $bytes }, $bytes );
 }
 
 # Writes the contents into their rows. Returns these: "changed" if it no longer refers to that object, and stays as it is,
 # "gone" if there is none; "problem" if the database does not take it.
 sub Commit {
-    my ($self) = @_;
-    my @rows = @{ $self->{waiting} } or return;
-    @{$self}{qw(waiting bytes since)} = ( [], 0, undef );
+    my ($self)   = @_;
+    my @rows     = $self->_Take or return;
     my @together = grep { $_->{bytes} <= LARGE } @rows;
     my @alone    = grep { $_->{bytes} > LARGE } @rows;
     push @alone, @together if @together == 1 || @together && defined $self->_Transaction(@together);
