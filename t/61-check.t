@@ -77,26 +77,35 @@ subtest 'called wrongly' => sub {
     like( $out, qr/--as.*WHAT IS LOOKED AT.*lifecycle/s, '... tells of it' ) or diag $out;
 };
 
-subtest 'ended in the middle' => sub {
-    $s3->clear_log;
-    $s3->faults( { operation => 'HeadObject', do => { delay_ms => 3_000 } } );
-    my ( $out, $err ) = map { $rt->dir . "/ended.$_" } qw(out err);
-    my $pid = Rts3::Test::Process::spawn(
-        command => [ $rt->tool( 'check', '--json' ) ],
-        env     => { $rt->environment },
-        out     => $out,
-        err     => $err
-    );
-    my $end = time + 60;
-    sleep 0.05 while time < $end && !$s3->objects('files');
-    is( scalar( my @there = $s3->objects('files') ), 1, 'its object is there' );
-    kill TERM => $pid;
-    ok( Rts3::Test::Process::wait_for( $pid, 30 ), 'it ends' );
-    is( $? >> 8, 2, '... with status 2' );
-    like( slurp($out), qr/"error":"ended by SIGTERM"/, '... and says so' );
-    is_deeply( [ $s3->objects('files') ], [], '... its object is removed' );
-    $s3->faults;
-};
+# Ended by SIGTERM once $is_time->(what it has printed), with the server slow in $operation from the $from-th on
+sub ended_in_the_middle {
+    my ( $name, $operation, $from, $is_time ) = @_;
+    return subtest "ended in the middle, $name" => sub {
+        $s3->faults( { operation => $operation, from => $from, do => { delay_ms => 3_000 } } );
+        my ( $out, $err ) = map { $rt->dir . "/ended.$_" } qw(out err);
+        spew( $out, '' );
+        my $pid = Rts3::Test::Process::spawn(
+            command => [ $rt->tool( 'check', '--json' ) ],
+            env     => { $rt->environment },
+            out     => $out,
+            err     => $err
+        );
+        my $end = time + 60;
+        sleep 0.05 while time < $end && !$is_time->( slurp($out) );
+        sleep 0.5;
+        is( scalar( my @there = $s3->objects('files') ), 1, 'its object is there' );
+        kill TERM => $pid;
+        ok( Rts3::Test::Process::wait_for( $pid, 30 ), 'it ends' );
+        is( $? >> 8, 2, '... with status 2' );
+        like( slurp($out), qr/"error":"ended by SIGTERM"/, '... and says so' );
+        unlike( slurp($out), qr/"check":"links"/, '... before all has been looked at' );
+        is_deeply( [ $s3->objects('files') ], [], '... its object is removed' );
+        $s3->faults;
+    };
+}
+
+ended_in_the_middle( 'while the library waits', 'HeadObject', 1, sub { scalar $s3->objects('files') } );
+ended_in_the_middle( 'while Perl waits',        'GetObject',  2, sub { $_[0] =~ /"check":"begin"/ } );
 
 subtest 'settings of the bucket' => sub {
     my $rules = lifecycle(

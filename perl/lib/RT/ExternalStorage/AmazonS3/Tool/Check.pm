@@ -46,10 +46,11 @@ sub new {
 sub Run {
     my ($self) = @_;
     my $user = RT::ExternalStorage::AmazonS3::Tool::Check::Keys->User( $self->{tool} );
-    local @SIG{qw(INT TERM HUP)} = ( sub { $self->{tool}->Stop("ended by SIG$_[0]") } ) x 3;
+    local @SIG{qw(INT TERM HUP)} = ( sub { $self->{ended} = "ended by SIG$_[0]"; $self->_GoOn } ) x 3;
 
-    my $ok    = eval { $self->_Look($user); 1 };
+    my $ok    = eval { $self->_Look($user); $self->_GoOn; 1 };
     my $error = $@;
+    delete $self->{ended};
     $self->RemoveProbes;
     die $error if !$ok;
     return $self->_Sum;
@@ -78,6 +79,13 @@ sub _Look {
         $self->Heard;
     }
     $self->_Group( 'Schedule', sub { RT::ExternalStorage::AmazonS3::Tool::Check::Schedule->Look($self) } );
+    return;
+}
+
+# What a signal's handler throws may be caught by whatever is under way, HTTP::Tiny for one
+sub _GoOn {
+    my ($self) = @_;
+    $self->{tool}->Stop( $self->{ended} ) if $self->{ended};
     return;
 }
 
@@ -135,6 +143,7 @@ sub Learned {
 
 sub Report {
     my ( $self, $result, $name, $text, $advice ) = @_;
+    $self->_GoOn;
     ( $text, $advice ) = map { defined ? $self->_OneLine($_) : undef } $text, $advice;
     return if $self->{told}{ join "\n", $name, $text }++;
     $self->{count}{$result}++;
@@ -181,9 +190,9 @@ sub Forget   { my ( $self, $key ) = @_; delete $self->{probes}{$key}; return }
 sub RemoveProbes {
     my ($self) = @_;
     for my $key ( sort keys %{ $self->{probes} || {} } ) {
-        delete $self->{probes}{$key};
         $self->Native->fail_fast(0);    # worth waiting for
         my ( $gone, $error ) = $self->Native->delete($key);
+        delete $self->{probes}{$key};
         if ($gone) {
             $self->Report( ok => 'delete', 'allowed' );
             next;

@@ -3,12 +3,14 @@ package RT::ExternalStorage::AmazonS3::Tool::Output;
 use strict;
 use warnings;
 
-use JSON ();
+use IO::Handle ();
+use JSON       ();
 
 sub new {
     my ( $class, %args ) = @_;
     binmode STDOUT, ':encoding(UTF-8)';
     binmode STDERR, ':encoding(UTF-8)';
+    STDOUT->autoflush(1);    # whoever reads it through a pipe sees each line at once
     return bless { json => $args{json}, quiet => $args{quiet}, coder => JSON->new->canonical->allow_nonref }, $class;
 }
 
