@@ -36,8 +36,8 @@ Rts3::Test::C - the programs in t/c, and a look-up of names that hangs
 
 =head2 build_program $name, $dir
 
-Compiles F<t/c/$name.c> without a warning, links it to the library (C<RTS3_LIBRARY>), and returns the program's path.
-The test is skipped where there is no compiler.
+Compiles F<t/c/$name.c> without a warning, links it to the library (C<RTS3_LIBRARY>), which it finds by a link in
+C<$dir> under the name that it asks for, and returns the program's path. The test is skipped where there is no compiler.
 
 =head2 run_program \%env, $program, @arguments
 
@@ -47,7 +47,10 @@ Runs it with this environment beside the caller's (undef: without), as L<Rts3::T
 
 sub build_program {
     my ( $name, $dir ) = @_;
-    return _compile( "$dir/$name", "-I$Root/include", "$Root/t/c/$name.c", $ENV{RTS3_LIBRARY} );
+    my $library = abs_path( $ENV{RTS3_LIBRARY} );
+    my ($soname) = `readelf -d \Q$library\E` =~ /SONAME.*\[(.*)\]/;
+    symlink $library, "$dir/$soname" if $soname;
+    return _compile( "$dir/$name", "-I$Root/include", "$Root/t/c/$name.c", $library, "-Wl,-rpath,$dir" );
 }
 
 sub run_program {
