@@ -12,13 +12,14 @@ use Rts3::Test::File    qw(slurp spew);
 use Rts3::Test::Needs   qw(needs);
 use Rts3::Test::Process ();
 
-our @EXPORT_OK = qw(build_program run_program build_lookup);
+our @EXPORT_OK = qw(build_program build_example run_program build_lookup);
 
 my $Root = abs_path( dirname(__FILE__) . '/../../../..' );
+my @GNU  = qw(-std=c11 -D_GNU_SOURCE);
 
 =head1 NAME
 
-Rts3::Test::C - the programs in t/c, and a look-up of names that hangs
+Rts3::Test::C - the programs in t/c and examples, and a look-up of names that hangs
 
 =head1 SYNOPSIS
 
@@ -39,6 +40,10 @@ Rts3::Test::C - the programs in t/c, and a look-up of names that hangs
 Compiles F<t/c/$name.c> without a warning, links it to the library (C<RTS3_LIBRARY>), which it finds by a link in
 C<$dir> under the name that it asks for, and returns the program's path. The test is skipped where there is no compiler.
 
+=head2 build_example $name, $dir
+
+The same of F<examples/$name.c>, in C99 and nothing else.
+
 =head2 run_program \%env, $program, @arguments
 
 Runs it with this environment beside the caller's (undef: without), as L<Rts3::Test::Process/run> does; it has 60 s.
@@ -47,10 +52,20 @@ Runs it with this environment beside the caller's (undef: without), as L<Rts3::T
 
 sub build_program {
     my ( $name, $dir ) = @_;
+    return _link( $name, $dir, @GNU, "$Root/t/c/$name.c" );
+}
+
+sub build_example {
+    my ( $name, $dir ) = @_;
+    return _link( $name, $dir, qw(-std=c99 -pedantic), "$Root/examples/$name.c" );
+}
+
+sub _link {
+    my ( $name, $dir, @arguments ) = @_;
     my $library = abs_path( $ENV{RTS3_LIBRARY} );
     my ($soname) = `readelf -d \Q$library\E` =~ /SONAME.*\[(.*)\]/;
     symlink $library, "$dir/$soname" if $soname;
-    return _compile( "$dir/$name", "-I$Root/include", "$Root/t/c/$name.c", $library, "-Wl,-rpath,$dir" );
+    return _compile( "$dir/$name", @arguments, "-I$Root/include", $library, "-Wl,-rpath,$dir" );
 }
 
 sub run_program {
@@ -63,7 +78,7 @@ sub run_program {
 sub _compile {
     my ( $file, @arguments ) = @_;
     needs('no gcc') if !grep { -x "$_/gcc" } split /:/, $ENV{PATH};
-    my @command = ( 'gcc', qw(-std=c11 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -pthread -o), $file, @arguments );
+    my @command = ( 'gcc', qw(-O1 -g -Wall -Wextra -Werror -pthread -o), $file, @arguments );
     system(@command) == 0 or croak "@command failed";
     return $file;
 }
@@ -95,7 +110,7 @@ How many look-ups of the name there were so far in this process, begun and ended
 sub build_lookup {
     my ($dir) = @_;
     my $self  = bless { file => "$dir/lookup.so", hang => "$dir/lookup.hang", log => "$dir/lookup.log" }, __PACKAGE__;
-    _compile( $self->{file}, qw(-shared -fPIC), "$Root/t/c/lookup.c" );
+    _compile( $self->{file}, @GNU, qw(-shared -fPIC), "$Root/t/c/lookup.c" );
     return $self;
 }
 
