@@ -4,33 +4,28 @@
 use strict;
 use warnings;
 
-use Cwd            qw(getcwd realpath);
+use Cwd            qw(realpath);
 use File::Basename qw(dirname);
-use File::Copy     ();
-use File::Find     ();
 use File::Path     qw(make_path);
-use File::Temp     qw(tempdir);
+use FindBin;
+use JSON::PP qw(decode_json);
 use Test::More;
 
-my $project   = realpath( dirname(__FILE__) . '/..' );
+use lib "$FindBin::Bin/lib";
+use Rts3::Test::Install qw(cargo_log components configure directories fake_rt files modules project_copy read_file
+    run_make tmp tools unreadable write_file);
+
+my $project   = realpath("$FindBin::Bin/..");
 my $library   = $ENV{RTS3_LIBRARY} // "$project/target/release/librts3.so";
-my $tmp       = realpath( tempdir( CLEANUP => 1 ) );
-my $cargo_log = "$tmp/cargo.log";
+my $tmp       = tmp();
+my $cargo_log = cargo_log();
 
 # Nothing of the caller's environment: no cargo but ours, no RT but the made-up ones.
 delete @ENV{
-    grep {/^(?:RTHOME|RT_LIB|RT_SEARCH|OPENSSL_|PKG_CONFIG|PERL_M[MB]_OPT|CARGO|RTS3_|MAKE|MFLAGS|CI$)/}
+    grep {/^(?:RTHOME|RT_LIB|RT_SEARCH|OPENSSL_|PKG_CONFIG|PERL_M[MB]_OPT|PERL5_CPAN|CARGO|RTS3_|MAKE|MFLAGS|CI$)/}
         keys %ENV
 };
-my $tools = tools( qw(sh make cc pkg-config rm cp mv chmod mkdir touch true false echo test cat), 'perl' );
-write_file( "$tools/cargo", <<"END", 'executable' );
-#!/bin/sh
-if [ "\$1" = --version ]; then echo "cargo 1.99.0 (made up)"; exit 0; fi
-echo "\$@" >>$cargo_log
-mkdir -p target/release
-if [ -f '$library' ]; then cp '$library' target/release/librts3.so; else echo library >target/release/librts3.so; fi
-END
-write_file( "$tools/rustc", "#!/bin/sh\necho 'rustc 1.99.0 (made up)'\n", 'executable' );
+my $tools = tools($library);
 local $ENV{PATH}      = $tools;
 local $ENV{HOME}      = "$tmp/home";
 local $ENV{RT_SEARCH} = "$tmp/nowhere";
@@ -40,7 +35,9 @@ my $rt6 = fake_rt( 'rt6', '6.0.0' );
 my $deb5 =
     fake_rt( 'share/request-tracker5', '5.0.3+dfsg-3~deb12u6', LocalPath => "$tmp/local/share/request-tracker5" );
 my @modules    = modules();
-my @components = grep { !/~\z/ } files("$project/perl/html");
+my @components = components();
+my ($major)    = map { /^version\s*=\s*"(\d+)/ ? $1 : () } split /\n/, read_file("$project/Cargo.toml");
+my $soname     = "librts3.so.$major";
 
 subtest 'make, make install with DESTDIR, make uninstall' => sub {
     my $copy   = project_copy();
@@ -68,17 +65,29 @@ subtest 'make, make install with DESTDIR, make uninstall' => sub {
     run_make( $copy, "install DESTDIR=$stage" );
     my $lib       = "$stage$rt5/local/lib";
     my $auto      = 'auto/RT/ExternalStorage/AmazonS3/.packlist';
-    my @lib_files = sort @modules, 'RT/ExternalStorage/AmazonS3/librts3.so', $auto;
+    my @lib_files = sort @modules, ( map {"RT/ExternalStorage/AmazonS3/$_"} 'librts3.so', $soname ),
+        'pkgconfig/rts3.pc',
+        $auto;
     is_deeply( [ files($lib) ],                    \@lib_files,  'the modules, the library and the list of them' );
     is_deeply( [ files("$stage$rt5/local/html") ], \@components, "the page in RT's local html directory" );
     ok( ( grep { $_ eq 'Admin/Tools/ExternalStorage.html' } @components ), '... there is one' );
     my @manuals = files("$stage$rt5/local/man");
     ok( ( grep {/^man3\/RT::ExternalStorage::AmazonS3\./} @manuals ), 'and the manual' ) or diag "@manuals";
+    ok( ( grep {/^man1\/rt-s3\./} @manuals ),                         "... the command's, too" );
+    is( readlink "$lib/RT/ExternalStorage/AmazonS3/$soname",
+        'librts3.so', 'a link with the name that programs ask for' );
+    my $flags = `PKG_CONFIG_PATH=$lib/pkgconfig pkg-config --cflags --libs rts3`;
+    like(
+        $flags,
+        qr{\A-I\Q$rt5\E/local/include -L(\Q$rt5\E/local/lib/RT/ExternalStorage/AmazonS3) -Wl,-rpath,\1 -lrts3 *\n\z},
+        'pkg-config says how to link with it'
+    );
+    ok( -s "$stage$rt5/local/include/rts3.h", '... and the header is where it says' );
     my $tool = read_file("$stage$rt5/sbin/rt-s3");
     like( $tool, qr/\A#!\Q$^X\E\n/, "rt-s3 beside RT's scripts, for the perl that runs RT" );
     like( $tool, qr{\@libs = qw\(\Q$rt5\E/local/lib \Q$rt5\E/lib\);}, '... with RT in it' );
     ok( -x "$stage$rt5/sbin/rt-s3", '... and to be run' );
-    is( @lib_files + @components + @manuals + 1, files($stage), 'nothing else' );
+    is( @lib_files + @components + @manuals + 2, files($stage), 'nothing else' );
     is_deeply( [ unreadable($stage) ], [], "all of it readable for the web server's user, with umask 077 too" );
 
     run_make( $copy, "uninstall DESTDIR=$stage" );
@@ -93,18 +102,30 @@ subtest 'installed for real, beside what a site has there' => sub {
     my $copy = project_copy();
     configure( $copy, "RTHOME=$rt5" );
     run_make( $copy, 'install' );
+    my $list    = "$rt5/local/lib/auto/RT/ExternalStorage/AmazonS3/.packlist";
     my $overlay = "$rt5/local/lib/RT/ExternalStorage/AmazonS3_Local.pm";
     write_file( $overlay, "1;\n" );
     my ( undef, $said ) = run_make( $copy, 'install' );
     unlike( $said, qr/^Installing/m, 'a second time changes nothing' );
     is(
-        scalar(
-            grep { length && -e } split /\n/,
-            read_file("$rt5/local/lib/auto/RT/ExternalStorage/AmazonS3/.packlist")
-        ),
-        @modules + @components + 2 + files("$rt5/local/man"),
+        scalar( grep { length && -e } split /\n/, read_file($list) ),
+        @modules + @components + 4 + files("$rt5/local/man"),
         'the list names each file'
     );
+
+    # An older version, which had more, and whose page RT has compiled
+    my @older = ( "$rt5/local/lib/RT/ExternalStorage/AmazonS3/Old/Thing.pm", "$rt5/local/man/man3/Old.3pm" );
+    my ( $ours, $others ) = map {"$rt5/var/obj/1/local/Admin/Tools/$_.html.obj"} qw(ExternalStorage Theme);
+    write_file( $_, "old\n" ) for @older, $ours, $others, "$rt5/local/lib/RT/ExternalStorage/AmazonS3/librts3.so.99";
+    write_file( $list, read_file($list) . join '', map {"$_\n"} @older );
+    run_make( $copy, 'install' );
+    is_deeply( [ grep {-e} @older, dirname( $older[0] ), $ours ], [], 'an upgrade takes out what is no more' );
+    ok( -e $others, '... and nothing else of what RT has compiled' );
+    unlink $others;
+    is_deeply( [ map {s{.*/}{}r} glob "$rt5/local/lib/RT/ExternalStorage/AmazonS3/*.so.*" ],
+        [$soname], "... and the library's other name is the present one" );
+    unlike( read_file($list), qr/Old/, '... which the list names no more' );
+    ok( !-e "$list.old", '... and there is one list' );
 
     my $other = "$rt5/local/html/Admin/Tools/Other.html";
     write_file( $other, "a page of the site\n" );
@@ -126,6 +147,23 @@ subtest 'make test' => sub {
     my ( $status, $said ) = run_make( $copy, 'test', may_fail => 1 );
     is( $status, 0, 'passes with the library in blib' ) or diag $said;
     like( $said, qr/^Result: PASS/m, 'and ran something' );
+};
+
+subtest 'make distdir' => sub {
+    my $copy = project_copy();
+    write_file( "$copy/MANIFEST", join '', map {"$_\n"} 'MANIFEST', files($copy) );
+    configure( $copy, "RTHOME=$rt5" );
+    run_make( $copy, 'distdir' );
+    my ($directory) = glob "$copy/RT-ExternalStorage-AmazonS3-*";
+    ok( -e "$directory/$_", "$_ is in it" ) for qw(Cargo.lock Makefile.PL src/lib.rs);
+    my $meta = decode_json( read_file("$directory/META.json") );
+    is( "$meta->{name} $meta->{version}", $directory =~ s{.*/(.*)-}{$1 v}r, 'META.json names it' );
+    is_deeply( $meta->{no_index}{package}, ['RT::ExternalStorage::AmazonS3'], "... and leaves RT its module's name" );
+    is_deeply(
+        [ sort keys %{ $meta->{prereqs}{runtime}{requires} } ],
+        [ 'FFI::Platypus', 'Role::Basic', 'perl' ],
+        '... what it needs of CPAN'
+    );
 };
 
 subtest 'which RT' => sub {
@@ -235,6 +273,11 @@ subtest 'stops, says why and what to do' => sub {
                 qr/libffi-platypus-perl/
             ]
         },
+        "no FFI::Platypus for RT's perl, by cpanm" => {
+            arguments   => [ 'RTHOME=' . fake_rt( 'rt5-cpanm', '5.0.8', perl => "$tmp/other/perl" ) ],
+            environment => { PERL5_CPANM_IS_RUNNING => 1 },
+            expect      => [qr/FFI::Platypus \s \S+ \s or \s later/x]
+        },
         'old FFI::Platypus' => {
             arguments => [ 'RTHOME=' . fake_rt( 'rt5-old-perl', '5.0.8', perl => "$tmp/old/perl" ) ],
             expect    => [qr/FFI::Platypus \s \S+ \s or \s later \s \(for \s \S+, \s which \s has \s 0\.42\)/x]
@@ -266,134 +309,3 @@ subtest 'stops, says why and what to do' => sub {
 };
 
 done_testing;
-
-# A directory with nothing but these programs
-sub tools {
-    my (@names) = @_;
-    my $directory = "$tmp/tools";
-    make_path($directory);
-    for my $name (@names) {
-        my ($program) = $name eq 'perl' ? $^X : grep {-x} map {"$_/$name"} split /:/, $ENV{PATH};
-        BAIL_OUT("no $name in PATH") if !$program;
-        symlink $program, "$directory/$name" or die "symlink $name: $!";
-    }
-    return $directory;
-}
-
-# As much of an RT as Makefile.PL looks at
-sub fake_rt {
-    my ( $name, $version, %path ) = @_;
-    my $home = "$tmp/$name";
-    my $perl = delete $path{perl} // $^X;
-    %path =
-        ( BasePath => $home, LocalPath => "$home/local", SbinPath => "$home/sbin", EtcPath => "$home/etc", %path );
-    $path{LocalLibPath}            = "$path{LocalPath}/lib";
-    $path{MasonLocalComponentRoot} = "$path{LocalPath}/html";
-    my $paths = join '', map {"\$$_ = '$path{$_}';\n"} sort keys %path;
-    write_file( "$home/lib/RT.pm", "package RT;\nuse Does::Not::Exist;\n1;\n" );
-    write_file( "$home/lib/RT/Generated.pm",
-        "package RT;\nuse warnings;\nuse strict;\nour \$VERSION = '$version';\n$paths\$MasonDataDir = 'x';\n1;\n" );
-    write_file( "$home/sbin/rt-externalize-attachments", "#!$perl\n", 'executable' );
-    return $home;
-}
-
-# What Makefile.PL needs of the project, in a new directory
-sub project_copy {
-    my $copy = tempdir( 'copyXXXX', DIR => $tmp );
-    chmod 0755, $copy;
-    my @sources = ( ( map {"perl/lib/$_"} @modules ), ( map {"perl/html/$_"} @components ) );
-    my @tests   = map {s{^\Q$project\E/}{}r} glob "$project/t/0*.t";
-    for my $file ( qw(Makefile.PL Cargo.toml Cargo.lock Changes script/uninstall perl/bin/rt-s3), @sources, @tests ) {
-        make_path( dirname("$copy/$file") );
-        File::Copy::cp( "$project/$file", "$copy/$file" ) or die "$file: $!";
-    }
-    write_file( "$copy/src/lib.rs", '' );
-    unlink $cargo_log;
-    return $copy;
-}
-
-sub modules {
-    my @found = grep {/\.(?:pm|pod)$/} files("$project/perl/lib");
-    return @found;
-}
-
-sub configure {
-    my ( $copy, @arguments ) = @_;
-    unlink "$copy/Makefile";
-    return run_in( $copy, $^X, 'Makefile.PL', @arguments );
-}
-
-sub run_make {
-    my ( $copy, $target, %option ) = @_;
-    my ( $status, $said ) = run_in( $copy, 'make', split ' ', $target );
-    if ( !$option{may_fail} ) {
-        is( $status, 0, "make $target" ) or diag $said;
-    }
-    return ( $status, $said );
-}
-
-# Exit status and output (both streams) of a command
-sub run_in {
-    my ( $directory, @command ) = @_;
-    my $here = getcwd();
-    chdir $directory or die "chdir $directory: $!";
-    my $pid = open my $out, '-|';
-    die "fork: $!" if !defined $pid;
-    if ( !$pid ) {
-        open STDERR, '>&', \*STDOUT or die $!;
-        exec @command or die "exec $command[0]: $!";
-    }
-    my $said = join '', <$out>;
-    close $out;
-    my $status = $?;
-    chdir $here or die "chdir $here: $!";
-    return ( $status, $said );
-}
-
-sub files {
-    my ($directory) = @_;
-    my @files;
-    return if !-d $directory;
-    File::Find::find( { no_chdir => 1, wanted => sub { push @files, s{^\Q$directory\E/}{}r if -f || -l } },
-        $directory );
-    @files = sort @files;
-    return @files;
-}
-
-sub directories {
-    my ($directory) = @_;
-    my @found;
-    return if !-d $directory;
-    File::Find::find( { no_chdir => 1, wanted => sub { push @found, $_ if $_ ne $directory } }, $directory );
-    return @found;
-}
-
-sub unreadable {
-    my ($directory) = @_;
-    my @found;
-    my $wanted = sub {
-        return if $_ eq $directory;
-        my $mode = sprintf '%03o', ( stat $_ )[2] % 512;
-        push @found, "$_ $mode" if $mode != ( -d _ ? 755 : m{/sbin/} ? 555 : /\.packlist$/ ? 644 : 444 );
-    };
-    File::Find::find( { no_chdir => 1, wanted => $wanted }, $directory );
-    return @found;
-}
-
-sub read_file {
-    my ($file) = @_;
-    open my $in, '<', $file or return '';
-    my @lines = <$in>;
-    close $in;
-    return join '', @lines;
-}
-
-sub write_file {
-    my ( $file, $text, $executable ) = @_;
-    make_path( dirname($file) );
-    open my $out, '>', $file or die "$file: $!";
-    print {$out} $text;
-    close $out or die "$file: $!";
-    chmod 0755, $file if $executable;
-    return;
-}

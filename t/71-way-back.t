@@ -182,7 +182,7 @@ sub in_charge {
 
 # What Makefile.PL needs, in a directory of its own; and a cargo that has built already
 sub prepare {
-    my @parts = qw(Makefile.PL Cargo.toml Cargo.lock Changes LICENSE README.md build.rs perl script src);
+    my @parts = qw(Makefile.PL Cargo.toml Cargo.lock Changes LICENSE README.md build.rs include perl script src);
     @parts = grep {-e} map {"$project/$_"} @parts;
     system( 'cp', '-a', @parts, "$tmp/project" ) == 0 or die "cp: $?";
     spew( "$tmp/bin/cargo", <<"END" );
@@ -192,7 +192,7 @@ mkdir -p target/release && cp '$library' target/release/librts3.so
 END
     spew( "$tmp/bin/rustc", "#!/bin/sh\necho 'rustc 1.99.0 (made up)'\n" );
     chmod 0755, "$tmp/bin/cargo", "$tmp/bin/rustc" or die "chmod: $!";
-    run_here( $^X, 'Makefile.PL', "RT_LIB=$lib" );
+    run_here( $^X, 'Makefile.PL', "RT_LIB=$lib", map {"INSTALLSITE$_=$tmp/$_"} qw(SCRIPT MAN1DIR MAN3DIR) );
     run_here('make');
     return;
 }
