@@ -48,6 +48,9 @@ sub NextId {
         $RT::Handle->ApplyLimits( \$query, PAGE );
         my $rows = $self->{database}->Select( $query, @values );
         $self->{page} = [ map { $_->[0] } @{$rows} ];
+
+        # RT keeps the transaction of each attachment for 100 minutes, 3 kB
+        DBIx::SearchBuilder::Record::Cachable->FlushCache;
         shift @{ $self->{portions} } if @{$rows} < PAGE;
     }
     my $id = shift @{ $self->{page} } or return;
