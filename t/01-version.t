@@ -15,8 +15,9 @@ my ($version) = first_match( 'Cargo.toml', qr/^version\s*=\s*"([^"]+)"/ );
 like( $version, qr/^\d+\.\d+\.\d+$/, 'Cargo.toml has a version' );
 
 is( first_match( 'Cargo.lock', qr/^version\s*=\s*"([^"]+)"/, qr/^name\s*=\s*"rts3"$/ ), $version, 'Cargo.lock' );
-is( first_match( 'Changes', qr/^(\d\S*)\s/ ), $version, 'the newest entry in Changes' );
-is( first_match( 'debian/changelog', qr/^rt-externalstorage-s3 \((\S+)\)/ ), $version, "... in the package's changelog" )
+is( first_match( 'Changes',    qr/^(\d\S*)\s/ ), $version, 'the newest entry in Changes' );
+is( first_match( 'debian/changelog', qr/^rt-externalstorage-s3 \((\S+)\)/ ),
+    $version, "... in the package's changelog" )
     if -e "$project/debian";
 
 my @modules;
