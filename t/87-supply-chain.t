@@ -43,11 +43,18 @@ is_deeply(
 );
 
 my ($target) = map { $_->{value} } grep { $_->{name} eq 'rts3:target' } @{ $bom->{metadata}{properties} };
-my @tree = ( qw(cargo tree --locked --offline --edges), 'normal,no-proc-macro', qw(--prefix none --target), $target );
-my $linked = output( @tree, '--format', '{p} {f}' );
-my %linked = map { ( $_ => 1 ) } map { /^(\S+) v(\S+)/ && $1 ne 'rts3' ? "pkg:cargo/$1\@$2" : () } split /\n/,
-    $linked;
-is_deeply( \@crates, [ sort keys %linked ], 'the crates are those that cargo links' );
+
+# As `cargo metadata` has it, which the bill is not made from
+my @metadata = ( qw(cargo metadata --locked --format-version 1 --filter-platform), $target );
+my $metadata = JSON::PP->new->utf8->decode( output(@metadata) );
+my %package  = map { ( $_->{id} => $_ ) } @{ $metadata->{packages} };
+my %node     = map { ( $_->{id} => $_ ) } @{ $metadata->{resolve}{nodes} };
+my @next     = linked_to( $metadata->{resolve}{root} );
+my %linked;
+while ( defined( my $id = shift @next ) ) {
+    push @next, linked_to($id) if !$linked{ purl($id) }++;
+}
+is_deeply( \@crates, [ sort keys %linked ], 'the crates are those that are linked' );
 
 my $lock    = slurp('Cargo.lock');
 my @without = grep {
@@ -57,7 +64,12 @@ my @without = grep {
 } @crates;
 is_deeply( \@without, [], '... each with its licence, and its checksum from Cargo.lock' );
 
-my %needs   = map { ( $_->{ref} => $_->{dependsOn} ) } @{ $bom->{dependencies} };
+my %needs = map { ( $_->{ref} => $_->{dependsOn} ) } @{ $bom->{dependencies} };
+my @other = grep {
+    "@{$needs{ purl($_) }}" ne join ' ', sort map { purl($_) } linked_to($_)
+    }
+    grep { $linked{ purl($_) } && $package{$_}{name} ne 'openssl-sys' } keys %node;
+is_deeply( \@other, [], '... and needs those that it is linked to' );
 my @reached = ("rts3\@$version");
 my %reached;
 while ( defined( my $next = shift @reached ) ) {
@@ -76,7 +88,8 @@ for my $file (qw(Cargo.lock t/s3server/Cargo.lock xt/fuzz/Cargo.lock)) {
     );
 }
 
-like( $linked, qr/^native-tls v\S+ default$/m, 'native-tls has neither ALPN nor an OpenSSL of its own' );
+my %features = map { ( $package{$_}{name} => $node{$_}{features} ) } keys %node;
+is_deeply( $features{'native-tls'}, ['default'], 'native-tls has neither ALPN nor an OpenSSL of its own' );
 
 my @elsewhere;
 File::Find::find(
@@ -107,6 +120,24 @@ SKIP: {
 }
 
 done_testing;
+
+# The crates that a crate needs when it runs, macros aside
+sub linked_to {
+    my ($id) = @_;
+    my @normal = grep {
+        grep { !$_->{kind} }
+            @{ $_->{dep_kinds} }
+    } @{ $node{$id}{deps} };
+    return grep {
+        !grep { "@{$_->{kind}}" eq 'proc-macro' }
+            @{ $package{$_}{targets} }
+    } map { $_->{pkg} } @normal;
+}
+
+sub purl {
+    my ($id) = @_;
+    return "pkg:cargo/$package{$id}{name}\@$package{$id}{version}";
+}
 
 sub output {
     my (@command) = @_;
