@@ -7,6 +7,7 @@ use Carp             qw(croak);
 use File::Temp       ();
 use IO::Socket::INET ();
 use POSIX            ();
+use Socket           ();
 
 use Rts3::Test::Process ();
 
@@ -25,6 +26,7 @@ Rts3::Test::MadeUp - Any number of external files that never were: rows of a dat
 =head2 new count => $number, missing => \@numbers, size => $bytes
 
 Starts a server, which makes up its pages: a bucket with so many objects but those missing, numbered from 0. It ends with the object.
+A class below this one has its own C<_begin>, called once in the server, and C<_answer>.
 
 =head2 host, digest $number, fill $dbh
 
@@ -46,6 +48,7 @@ sub new {
     $self->{pid}  = fork // croak "fork: $!";
     if ( !$self->{pid} ) {
         local $SIG{CHLD} = 'IGNORE';
+        $self->_begin;
         while ( my $client = $listener->accept ) {
             next if fork;
             eval { $self->_serve($client); 1 } or print STDERR $@;
@@ -55,6 +58,8 @@ sub new {
     }
     return $self;
 }
+
+sub _begin {return}
 
 sub host { return "http://127.0.0.1:$_[0]{port}" }
 
@@ -80,15 +85,15 @@ sub fill {
     return;
 }
 
-=head2 measured \@command, \%env
+=head2 measured \@command, \%env, $timeout
 
-Runs a command: what L<Rts3::Test::Process/run> says, C<peak>, its largest memory in MB, and
+Runs a command, for 900 s at most if not said: what L<Rts3::Test::Process/run> says, C<peak>, its largest memory in MB, and
 C<processor>, the seconds that it used of a processor.
 
 =cut
 
 sub measured {
-    my ( $self, $command, $env ) = @_;
+    my ( $self, $command, $env, $timeout ) = @_;
     my $peak = File::Temp->new;
     my $run  = Rts3::Test::Process::run(
         command => [ '/usr/bin/env', 'bash', '-c', <<'END', 'measured', $peak->filename, @{$command} ],
@@ -102,7 +107,7 @@ done
 wait $pid
 END
         env     => $env,
-        timeout => 900,
+        timeout => $timeout // 900,
     );
     my ( $kilobytes, $ticks );
     while ( defined( my $line = readline $peak ) ) {
@@ -117,14 +122,24 @@ END
 
 sub _serve {
     my ( $self, $client ) = @_;
+    setsockopt $client, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1;
     while ( defined( my $request = readline $client ) ) {
-        while ( defined( my $line = readline $client ) ) { last if $line =~ /\A\r?\n\z/ }
+        my $length = 0;
+        while ( defined( my $line = readline $client ) ) {
+            last if $line =~ /\A\r?\n\z/;
+            $length = $1 if $line =~ /\AContent-Length:\s*(\d+)/i;
+        }
+        return if $length != read( $client, my $body, $length );
         my ( $method, $path ) = split / /, $request;
-        my $answer = $method eq 'GET' && $path =~ /list-type=2/ ? $self->_page($path) : $self->_head($path);
-        print {$client} $answer or return;
+        print {$client} $self->_answer( $method, $path, $body ) or return;
         $client->flush;
     }
     return;
+}
+
+sub _answer {
+    my ( $self, $method, $path ) = @_;
+    return $method eq 'GET' && $path =~ /list-type=2/ ? $self->_page($path) : $self->_head($path);
 }
 
 sub _head {
@@ -139,17 +154,19 @@ sub _page {
     my ( $self, $path ) = @_;
     my ($after) = $path =~ /start-after=([0-9a-f]{64})/;
     my $next = defined $after ? int( hex( substr $after, 0, DIGITS ) / $self->{step} ) + 1 : 0;
-    my ( $body, $listed ) = ( '', 0 );
-    while ( $listed < 1000 && $next < $self->{count} ) {
+    my @listed;
+    while ( @listed < 1000 && $next < $self->{count} ) {
         my $number = $next++;
-        next if $self->{missing}{$number};
-        $listed++;
-        my $digest = $self->digest($number);
-        $body .= "<Contents><Key>$digest</Key><Size>$self->{size}</Size></Contents>";
+        push @listed, $self->digest($number) if !$self->{missing}{$number};
     }
-    my $truncated = $next < $self->{count} ? 'true' : 'false';
-    $body = '<?xml version="1.0"?><ListBucketResult><EncodingType>url</EncodingType>'
-        . "<IsTruncated>$truncated</IsTruncated>$body</ListBucketResult>";
+    return $self->_listing( $next < $self->{count}, @listed );
+}
+
+sub _listing {
+    my ( $self, $is_truncated, @digests ) = @_;
+    my $body = join '', '<?xml version="1.0"?><ListBucketResult><EncodingType>url</EncodingType><IsTruncated>',
+        $is_truncated ? 'true' : 'false', '</IsTruncated>',
+        ( map {"<Contents><Key>$_</Key><Size>$self->{size}</Size></Contents>"} @digests ), '</ListBucketResult>';
     return
           "HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nx-amz-request-id: made-up\r\nContent-Length: "
         . length($body)

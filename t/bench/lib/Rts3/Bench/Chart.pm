@@ -13,11 +13,13 @@ Rts3::Bench::Chart - lines over two logarithmic axes, as SVG
 
 =head2 lines $title, $across, $up, { NAME => [ [ x, y ], ... ], ... }
 
+A point with anything more in it was not measured: what leads there is dashed.
+
 =cut
 
 use constant { WIDTH => 760, HEIGHT => 420, LEFT => 70, RIGHT => 210, TOP => 40, BOTTOM => 50 };
 
-my @COLOUR = map {"#$_"} qw(2a6fb0 c77700 2c8a3d b03a6f 6b4fa0 5f6b73);
+my @COLOUR = map {"#$_"} qw(2a6fb0 c77700 2c8a3d b03a6f 6b4fa0 5f6b73 1a9ba8 8a5a2c d84a3a);
 
 sub lines {
     my ( $title, $across, $up, $of ) = @_;
@@ -60,9 +62,12 @@ sub lines {
     my $index = 0;
     for my $name ( sort keys %{$of} ) {
         my $colour = $COLOUR[ $index % @COLOUR ];
-        my $path   = join ' ', map { sprintf '%.1f,%.1f', $x->( $_->[0] ), $y->( $_->[1] ) } @{ $of->{$name} };
         my $at     = TOP + 14 + 22 * $index++;
-        push @svg, qq{<polyline fill="none" stroke="$colour" stroke-width="2.5" points="$path"/>},
+        my @points = map  { sprintf '%.1f,%.1f', $x->( $_->[0] ), $y->( $_->[1] ) } @{ $of->{$name} };
+        my $seen   = grep { @{$_} == 2 } @{ $of->{$name} };
+        my $line   = qq{<polyline fill="none" stroke="$colour" stroke-width="2.5"};
+        push @svg, qq{$line points="@points[ 0 .. $seen - 1 ]"/>},
+            $seen < @points ? qq{$line stroke-dasharray="3 4" points="@points[ $seen - 1 .. $#points ]"/>} : (),
             sprintf( '<rect x="%d" y="%d" width="14" height="4" fill="%s"/>', WIDTH - RIGHT + 14, $at - 6, $colour ),
             sprintf( '<text x="%d" y="%d">%s</text>', WIDTH - RIGHT + 34, $at, $name =~ s/'/&#39;/gr );
     }
