@@ -19,13 +19,14 @@ use Rts3::Test::Process;
 my $root    = abs_path("$FindBin::Bin/..");
 my $library = abs_path( needs_library->library_path );
 local $ENV{RTS3_LIBRARY} = $library;
-my ( $python, $valgrind ) = map { program($_) } qw(python3 valgrind);
+my ($python)   = grep {-x} '/usr/bin/python3', programs('python3');
+my ($valgrind) = programs('valgrind');
 needs('no python3')                if !$python;
 needs('valgrind is not installed') if !$valgrind && $ENV{RTS3_TEST_ALL};
 
 my $s3      = needs_s3;
 my $dir     = File::Temp->newdir;
-my %command = ( 'files' => [ build_example( files => $dir ) ], 'files.py' => ["$root/examples/files.py"] );
+my %command = ( 'files' => [ build_example( files => $dir ) ], 'files.py' => [ $python, "$root/examples/files.py" ] );
 
 my @content = ( "\0\xff\r\n" x 50_000, 'a small one', '' );
 my @files   = map {"$dir/file $_"} 0 .. $#content;
@@ -78,26 +79,31 @@ SKIP: {
     is( call( 'files', 'files', [], get => $missing )->{exit}, 1, '... and where it fails' );
 }
 
-# ---- README, word for word, in what looks like a checkout
+# ---- README, word for word, in what looks like a checkout, and as if that were installed
 
 my $checkout = "$dir/checkout";
 make_path("$checkout/target/release");
-symlink "$root/$_", "$checkout/$_" for qw(include examples);
-symlink $library,   "$checkout/target/release/librts3.so";
-my $indented = qr/^ {4}.*\n/m;
-my @blocks   = map  {s/^    //gmr} slurp("$root/examples/README.md") =~ /((?:$indented)+(?:\n(?:$indented)+)*)/g;
-my ($build)  = grep {/^cargo/} @blocks;
-my ($use)    = grep {/^export/} @blocks;
-$build =~ s/^cargo build .*\n//m;
-$use   =~ s/^(?:export|bucket).*\n//mg;
-$s3->make_bucket('my-files');
+symlink "$root/include", "$checkout/include";
+symlink $library,        "$checkout/target/release/librts3.so";
+system( 'cp', '-R', "$root/examples", "$checkout/examples" ) == 0 or die 'cp failed';
+spew( "$checkout/rts3.pc",
+    slurp("$root/include/rts3.pc.in") =~ s{\@libdir\@}{$checkout/target/release}r
+        =~ s{\@includedir\@}{$root/include}r =~ s{\@rpath\@}{-Wl,-rpath,\$\{libdir\}}r =~ s{\@version\@}{1}r );
 spew( "$checkout/photo.jpg", my $photo = "\xff\xd8 no photo" );
+$s3->make_bucket('my-files');
+
+my $indented = qr/^ {4}.*\n/m;
+my @blocks   = map {s/^    //gmr} slurp("$root/examples/README.md") =~ /((?:$indented)+(?:\n(?:$indented)+)*)/g;
+my ( $use, $installed, $in_checkout, $from_python ) = @blocks;
+$use         =~ s/^(?:export|bucket).*\n//mg;
+$in_checkout =~ s/^cargo build .*\n//m;
 my $bucket = join ' ', 'Bucket=my-files', 'CredentialSource=environment', 'Host=' . $s3->http;
-my $script = "cd '$checkout'\n${build}bucket='$bucket'\n${use}sha256sum --check stored\n";
-my $run    = Rts3::Test::Process::run( command => [ 'bash', '-ec', $script ], env => environment() );
-is( $run->{exit}, 0,                                        'README: builds, stores, gets' ) or diag $run->{err};
-is( $run->{out},  "photo.jpg: OK\n",                        '... and what came back is what was stored' );
+readme( 'in a checkout', "${in_checkout}bucket='$bucket'\n${use}sha256sum --check stored", "photo.jpg: OK\n" );
 is( $s3->content( 'my-files', sha256_hex($photo) ), $photo, '... which is in the bucket' );
+my $code = "export PKG_CONFIG_PATH='$checkout'; cd examples; cp ../photo.jpg .; bucket='$bucket'\n";
+my $key  = sha256_hex($photo);
+readme( 'installed',   "$code$installed./files \$bucket get $key | sha256sum", "$key  -\n" );
+readme( 'from Python', "unset RTS3_LIBRARY\n$code$from_python",                "$key  photo.jpg\n" );
 
 done_testing;
 
@@ -108,15 +114,23 @@ sub call {
     push @options, "Bucket=$bucket"    if length $bucket;
     push @options, 'Host=' . $s3->http if !grep {/^Host=/} @options;
     my @command = ( @{ $command{$name} }, @options, @words );
-    return Rts3::Test::Process::run( command => \@command, env => environment(), timeout => 30 );
+    return Rts3::Test::Process::run( command => \@command, env => environment(), timeout => 60 );
 }
 
 sub environment {
     return { %ENV, AWS_ACCESS_KEY_ID => $s3->access_key, AWS_SECRET_ACCESS_KEY => $s3->secret_key };
 }
 
-sub program {
+sub readme {
+    my ( $what, $script, $out ) = @_;
+    my @command = ( 'bash', '-ec', "cd '$checkout'\n$script" );
+    my $run     = Rts3::Test::Process::run( command => \@command, env => environment() );
+    is( $run->{exit}, 0,    "README, $what: builds, stores or gets" ) or diag $run->{err};
+    is( $run->{out},  $out, '... and what came of it is what was stored' );
+    return;
+}
+
+sub programs {
     my ($name) = @_;
-    my ($path) = grep {-x} map {"$_/$name"} split /:/, $ENV{PATH};
-    return $path;
+    return grep {-x} map {"$_/$name"} split /:/, $ENV{PATH};
 }
