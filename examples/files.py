@@ -10,7 +10,8 @@ Ends with 0, 75 where the same may go well later, 64 where it was called in a wr
 import mimetypes
 import os
 import sys
-from ctypes import CDLL, POINTER, byref, c_char_p, c_size_t, c_uint32, c_uint64, c_void_p, create_string_buffer, string_at
+from ctypes import CDLL, POINTER, byref, create_string_buffer, string_at
+from ctypes import c_char_p, c_size_t, c_uint32, c_uint64, c_void_p
 from ctypes.util import find_library
 from multiprocessing import get_context
 from pathlib import Path
@@ -123,14 +124,14 @@ def complain(error):
 
 def store(bucket, names):
     """In several processes at once: calls with one handle take turns only within a process."""
-    status = 0
+    failures = set()
     with get_context("fork").Pool(min(WORKERS, len(names))) as workers:
         for name, result in zip(names, workers.imap(bucket.store_file, names)):
             if isinstance(result, str):
                 print(f"{result}  {name}", flush=True)
             else:
-                status = max(status, complain(result))
-    return status
+                failures.add(complain(result))
+    return min(failures, default=0)
 
 
 def main(words):
