@@ -66,12 +66,15 @@ is_deeply( \@without, [], '... each with its licence, and its checksum from Carg
 
 my %needs = map { ( $_->{ref} => $_->{dependsOn} ) } @{ $bom->{dependencies} };
 my @other = grep {
-    "@{$needs{ purl($_) }}" ne join ' ', sort map { purl($_) } linked_to($_)
+    "@{$needs{ purl($_) }}" ne join ' ',
+        sort map { purl($_) }
+        linked_to($_)
     }
     grep { $linked{ purl($_) } && $package{$_}{name} ne 'openssl-sys' } keys %node;
 is_deeply( \@other, [], '... and needs those that it is linked to' );
 my @reached = ("rts3\@$version");
 my %reached;
+
 while ( defined( my $next = shift @reached ) ) {
     push @reached, @{ $needs{$next} // [] } if !$reached{$next}++;
 }
