@@ -308,4 +308,20 @@ subtest 'stops, says why and what to do' => sub {
     }
 };
 
+subtest 'what the package repeats' => sub {
+    my ( $control, $rules ) = map { read_file("$project/debian/$_") } qw(control rules);
+    my ($rust) = read_file("$project/Cargo.toml") =~ /^rust-version\s*=\s*"([^"]+)"/m;
+    is_deeply( [ $control =~ /^ (?:cargo|rustc)-web \(>= ([\d.]+)\)/mg ], [ $rust, $rust ], 'the oldest Rust' );
+    my ($platypus) = read_file("$project/perl/lib/RT/ExternalStorage/AmazonS3/Native.pm") =~ /PLATYPUS => '([\d.]+)'/;
+    is_deeply(
+        [ $control =~ /^ libffi-platypus-perl \(>= ([\d.]+)\)/mg ],
+        [ $platypus, $platypus ],
+        'the oldest FFI::Platypus'
+    );
+    my ($manuals) = $rules =~ /^commands := (.*)$/m;
+    my ($commands) =
+        read_file("$project/perl/lib/RT/ExternalStorage/AmazonS3/Tool.pm") =~ /%COMMAND = .*?qw\((.*?)\)/s;
+    is( $manuals, $commands, 'a manual for each command' );
+};
+
 done_testing;
