@@ -35,6 +35,8 @@ my $build = Rts3::Test::Process::run(
 );
 is( $build->{exit}, 0, 'the library is built with AddressSanitizer' ) or BAIL_OUT( $build->{err} );
 my $library = "$target/$host/debug/librts3.so";
+my ($soname) = qx(readelf -d '$library') =~ /SONAME.*\[(.*)\]/;
+symlink $library, "$dir/$soname" or BAIL_OUT("$dir/$soname: $!");
 like( scalar qx(nm -D --undefined-only '$library'), qr/__asan_report_load/, '... and calls it' );
 
 my $s3 = needs_s3;
@@ -91,7 +93,7 @@ sub compile {
         $gcc, @flags,
         '-fsanitize=address,undefined',
         '-fno-sanitize-recover=undefined',
-        "-I$root/include", '-o', "$dir/$program", "$root/t/c/$program.c", $library
+        "-I$root/include", '-o', "$dir/$program", "$root/t/c/$program.c", $library, "-Wl,-rpath,$dir"
     );
     is( system(@command), 0, "$program is compiled" ) or return;
     return "$dir/$program";
