@@ -58,7 +58,7 @@ sub lines {
             sprintf( '<text x="%d" y="%.1f" text-anchor="end">%s</text>', LEFT - 8, $y->($value) + 4, short($value) );
     }
     push @svg, sprintf( '<text x="%d" y="%d" text-anchor="end">%s</text>', WIDTH - RIGHT, HEIGHT - 10, $across ),
-        sprintf( '<text x="8" y="%d">%s</text>', TOP - 4, $up );
+        sprintf( '<text x="8" y="%d">%s</text>', TOP - 14, $up );
     my $index = 0;
     for my $name ( sort keys %{$of} ) {
         my $colour = $COLOUR[ $index % @COLOUR ];

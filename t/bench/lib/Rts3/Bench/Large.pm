@@ -48,10 +48,13 @@ What came of it.
 
 use constant { BUCKET => 'made-up', ORPHANS => 100, DAY => 1000, BYTES => 10_000, IDS => 10, LIMIT => 3600 };
 
+# What takes less than so many seconds is done so many times, and the shortest counts
+use constant { SHORT => 20, TIMES => 3 };
+
 my $PAGE = '/Admin/Tools/ExternalStorage.html';
 
-# tool: arguments of rt-s3. turn: it holds the externalizer's lock. most: attachments above which it takes too long. mark:
-# where the externalizers have come to, nowhere or the last row. waiting: so many have come since.
+# tool: arguments of rt-s3. own: RT's script, with its own module. turn: it holds the externalizer's lock. mark: where the
+# externalizers have come to, nowhere or the last row. waiting: so many have come since. once: it can't be done again.
 my @WHAT = (
     { name => 'verify',         tool => [qw(verify)] },
     { name => 'verify-orphans', tool => [qw(verify --orphans)], exit => 1 },
@@ -67,8 +70,8 @@ my @WHAT = (
     { name => 'externalize-first', tool => [qw(externalize)],                         turn => 1, mark => 'none' },
     { name => 'rt-first',          own  => 1,                                         turn => 1, mark => 'none' },
     { name => 'verify-deep',       tool => [qw(verify --deep)],                       only => 'SQLite' },
-    { name => 'migrate',           tool => [qw(migrate --to)],                        turn => 1, only => 'SQLite' },
-    { name => 'migrate-again',     tool => [qw(migrate --to)],                        turn => 1, only => 'SQLite' },
+    { name => 'migrate',           tool => [qw(migrate --to)], once => 1, turn => 1, only => 'SQLite' },
+    { name => 'migrate-again',     tool => [qw(migrate --to)], turn => 1, only => 'SQLite' },
 );
 
 sub new {
@@ -143,6 +146,18 @@ sub _command {
     my ( $self, $what ) = @_;
     my $rt   = $self->_rt;
     my $turn = $what->{turn} ? $rt->externalizers_turn : undef;
+    my $best;
+    for ( 1 .. TIMES ) {
+        my $run = $self->_once($what);
+        $best = $run if !$best || $run->{seconds} < $best->{seconds};
+        last if $run->{seconds} > SHORT || $what->{once};
+    }
+    return $best;
+}
+
+sub _once {
+    my ( $self, $what ) = @_;
+    my $rt = $self->{rt};
     $self->_mark( $what->{mark} ) if $what->{mark};
     $self->_come                  if $what->{waiting};
     my @command = $what->{own} ? $self->_own : $rt->tool( @{ $what->{tool} }, $self->_argument( $what->{tool}[-1] ) );
@@ -224,7 +239,7 @@ sub _come {
     return;
 }
 
-# The page in RT, the second time that a process shows it
+# The page in RT, after the first time that a process has shown it
 sub _page {
     my ($self) = @_;
     my $rt = $self->_rt;
@@ -232,18 +247,22 @@ sub _page {
     my $web = $rt->start_web( workers => 1 );
     $web->login;
     $web->get($PAGE);
-    $self->{files}->forget;
-    my $start    = Time::HiRes::time();
-    my $response = $web->get($PAGE);
-    my %run      = (
-        seconds  => Time::HiRes::time() - $start,
-        requests => { $self->{files}->requests },
-        out      => $response->decoded_content,
-        exit     => $response->is_success ? 0 : 1,
-        err      => $response->status_line,
-        peak     => 0
-    );
-
+    my %run;
+    for ( 1 .. TIMES ) {
+        $self->{files}->forget;
+        my $start    = Time::HiRes::time();
+        my $response = $web->get($PAGE);
+        my $seconds  = Time::HiRes::time() - $start;
+        next if defined $run{seconds} && $run{seconds} < $seconds;
+        %run = (
+            seconds  => $seconds,
+            requests => { $self->{files}->requests },
+            out      => $response->decoded_content,
+            exit     => $response->is_success ? 0 : 1,
+            err      => $response->status_line,
+            peak     => 0
+        );
+    }
     for my $pid ( split ' ', slurp( '/proc/' . $web->pid . '/task/' . $web->pid . '/children' ) ) {
         my ($kilobytes) = slurp("/proc/$pid/status") =~ /VmHWM:\s+(\d+) kB/ or next;
         $run{peak} = $kilobytes / 1000 if $kilobytes / 1000 > $run{peak};

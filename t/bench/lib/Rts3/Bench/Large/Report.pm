@@ -31,7 +31,8 @@ The tables; the chart; the L<Rts3::Bench::Fit> of seconds, or of another figure.
 
 =cut
 
-use constant { EXPECTED => 10_000_000, MEASURED => 3 };
+# Of two points nobody can say how far off a line is
+use constant { EXPECTED => 10_000_000, FEW => 2 };
 
 my @NAMES = (
     [ verify                    => '`rt-s3 verify`' ],
@@ -96,11 +97,11 @@ sub _table {
         my %at  = map { @{$_} } $self->_points( $database, $name, $figure ) or next;
         my $fit = $self->fit( $database, $name, $figure );
         push @rows, join ' | ', "| $text", ( map { defined $at{$_} ? $cell->( $at{$_} ) : '' } @counts ),
-            keys %at < MEASURED
+            keys %at < FEW
             ? ( '', '', ' |' )
             : (
             $line->($fit),
-            sprintf( '%.0f%%', 100 * $fit->residual ),
+            keys %at > FEW ? sprintf( '%.0f%%', 100 * $fit->residual ) : '',
             '*' . $cell->( $fit->at(EXPECTED) ) . '* |'
             );
     }
@@ -138,7 +139,7 @@ sub chart {
     for my $known ( grep { $IN_CHART{ $_->[0] } } @NAMES ) {
         my ( $name, $text ) = @{$known};
         my @points = $self->_points( 'SQLite', $name, sub { $_[0]{seconds} } );
-        push @points, [ EXPECTED, $self->fit( 'SQLite', $name )->at(EXPECTED), 'expected' ] if @points >= MEASURED;
+        push @points, [ EXPECTED, $self->fit( 'SQLite', $name )->at(EXPECTED), 'expected' ] if @points >= FEW;
         $line{ $text =~ tr/`//dr =~ s/rt-s3 //r =~ s/ and module//r } = \@points if @points > 1;
     }
     return Rts3::Bench::Chart::lines( 'Time by number of attachments in the bucket; dashed: extrapolated',
