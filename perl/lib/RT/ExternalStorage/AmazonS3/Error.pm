@@ -64,6 +64,14 @@ is its message.
 
 =head1 METHODS
 
+=head2 new NAME, MESSAGE
+
+One of these names, see below; the message is made to fit on one line.
+
+=head2 from_status STATUS, MESSAGE
+
+The same for a number of the library's. One that is newer than this module has the name C<unknown>.
+
 =head2 status
 
 The number of the library's status (F<rts3.h>); 0 where the library itself could not be loaded.

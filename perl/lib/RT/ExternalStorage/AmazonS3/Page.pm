@@ -239,6 +239,12 @@ As a class method: whether this user may see the page, which is who has the righ
 
 =item new USER
 
+=item User
+
+=item Tool
+
+What answers for C<rt-s3> here, a L<RT::ExternalStorage::AmazonS3::Tool>.
+
 =item Backend, Trouble, IsConfigured, Type
 
 RT's external storage where it is this one, else why not; whether there is any configuration, and of which type.

@@ -166,6 +166,10 @@ C<error>.
 
 What is in the bucket of it. Objects above 32 MB are not read.
 
+=item Object PAGE, SIGN, ID
+
+RT's object, or C<undef>.
+
 =item DirectURL PAGE, SIGN, ID; Path FACTS
 
 Where the bucket and where RT serve it.

@@ -30,4 +30,8 @@ RT::ExternalStorage::AmazonS3::Tool::Status::Attachment - an attachment of which
 
 Whether RT's C<ShouldStoreExternally>, and what a site has made of it, moves such a one into external storage.
 
+=head2 ContentType, ContentLength
+
+What RT asks for then.
+
 =cut

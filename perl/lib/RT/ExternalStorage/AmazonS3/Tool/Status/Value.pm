@@ -43,4 +43,8 @@ RT::ExternalStorage::AmazonS3::Tool::Status::Value - a custom field's value of w
 Whether RT's C<ShouldStoreExternally>, and what a site has made of it, moves such a one into external storage. FIELD: the
 custom field's id.
 
+=head2 CustomFieldObj, LargeContent
+
+What RT asks for then: its field; something of its length, but not longer than RT's limit.
+
 =cut

@@ -202,7 +202,11 @@ RT::ExternalStorage::AmazonS3::Tool::Status::Words - figures and runs in words
 =head2 Where FIGURES
 
 Hashes of C<text>, C<count>, C<bytes>, C<note>, C<kind> (C<external> or C<database>) and C<part>, whether it is a part of
-what stands above. C<Count> and C<Bytes> of one of them: as people read it.
+what stands above.
+
+=head2 Count FIGURE, Bytes FIGURE
+
+Of one of them: as people read it.
 
 =head2 Runs, Told RUNS, WHEN
 

@@ -168,6 +168,10 @@ RT::ExternalStorage::AmazonS3::Tool::Verify::References - what RT's database say
 
 Reads all references into a sort, without holding the database up.
 
+=head2 Rows, Contents
+
+How many rows that refer to something, and contents, have been read so far.
+
 =head2 Next MOST
 
 The next digest, with at most MOST of those that refer to it.
