@@ -215,7 +215,7 @@ rts3_status rts3_close(rts3_handle *handle, rts3_error **error);
  * be sent is replaced by that, with a message. A type that a browser would run is stored with
  * `Content-Disposition: attachment`.
  *
- * Errors: `RTS3_MISMATCH` where `key` is not the SHA-256 of `content` (nothing is sent);
+ * Errors: `RTS3_MISMATCH` where `key` is not the SHA-256 of `content` (nothing is stored);
  * `RTS3_NO_BUCKET`; any other.
  *
  * Safety:

@@ -76,7 +76,7 @@ pub unsafe extern "C" fn rts3_close(handle: *mut rts3_handle, error: *mut *mut r
 /// be sent is replaced by that, with a message. A type that a browser would run is stored with
 /// `Content-Disposition: attachment`.
 ///
-/// Errors: `RTS3_MISMATCH` where `key` is not the SHA-256 of `content` (nothing is sent);
+/// Errors: `RTS3_MISMATCH` where `key` is not the SHA-256 of `content` (nothing is stored);
 /// `RTS3_NO_BUCKET`; any other.
 ///
 /// # Safety

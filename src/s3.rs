@@ -8,11 +8,13 @@ mod client;
 mod connection;
 mod credentials;
 mod document;
+mod hashing;
 mod inspection;
 mod learned;
 mod listing;
 mod outage;
 mod outcome;
+mod pace;
 mod presign;
 mod progress;
 mod proxy;
@@ -22,18 +24,21 @@ mod session;
 mod sign;
 mod stream;
 mod transfer;
+mod upload;
 mod wire;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use client::{Client, Head, Put};
+pub use client::{Client, Head, Put, Write};
 pub use connection::Network;
 pub use credentials::{Credentials, Found};
 pub use learned::Learned;
 pub use listing::{Listed, Listing};
+pub(crate) use pace::ASK_ABOVE;
 pub(crate) use presign::encode_value;
 pub use presign::Presigner;
 pub use retry::Budget;
 pub use transfer::Output;
 pub(crate) use transfer::LARGEST_OBJECT;
+pub(crate) use upload::Upload;

@@ -68,7 +68,7 @@ impl Store {
     /// bucket is known to be the content, whole.
     ///
     /// # Errors
-    /// [`Code::Mismatch`] where `key` is not the digest of `content` (nothing is sent), and whatever
+    /// [`Code::Mismatch`] where `key` is not the digest of `content` (nothing is stored), and whatever
     /// else may go wrong.
     pub fn store(
         &self,
@@ -77,9 +77,9 @@ impl Store {
         content_type: Option<&str>,
         deadline: Option<Duration>,
     ) -> Result<()> {
-        let object = self.object(Some(key), content, content_type)?;
+        let upload = self.upload(Some(key), content, content_type)?;
         self.call(deadline, async |client, budget| {
-            self.store_object(client, budget, &object).await
+            self.store_upload(client, budget, &upload).await
         })?;
         self.page.proven.store(true, Relaxed);
         self.keep_copy(key, content);
@@ -101,9 +101,9 @@ impl Store {
         content_type: Option<&str>,
         stop: impl Future<Output = Error>,
     ) -> Result<(Key, Stored)> {
-        let object = self.object(key, content, content_type)?;
+        let upload = self.upload(key, content, content_type)?;
         let result = engine.run(self.config.deadline, false, async |client, budget| {
-            let store = std::pin::pin!(self.store_object(client, budget, &object));
+            let store = std::pin::pin!(self.store_upload(client, budget, &upload));
             match select(store, std::pin::pin!(stop)).await {
                 Either::Left((result, _)) => result,
                 Either::Right((error, _)) => Err(error),
@@ -111,7 +111,7 @@ impl Store {
         });
         let stored = self.counted(result)?;
         self.page.proven.store(true, Relaxed);
-        Ok((object.key, stored))
+        Ok((*upload.key(), stored))
     }
 
     /// Reads the content of `key` into `output` and returns its size in bytes. The digest of what

@@ -42,6 +42,10 @@ pub struct Page {
     pub clock_offset: AtomicI64,
     /// Whether the server has refused a conditional PUT that it took without the condition.
     pub condition_unsupported: AtomicBool,
+    /// The quickest small exchange, in microseconds; 0: none yet.
+    pub round_trip: AtomicU64,
+    /// What sending 1,000,000 bytes took last, in microseconds; 0: not known.
+    pub per_megabyte: AtomicU64,
     /// Whether the server has stored without encrypting where it should have.
     pub unencrypted: AtomicBool,
     /// Whether an object was read or stored.
@@ -76,6 +80,8 @@ impl Page {
             region_taken: AtomicBool::default(),
             clock_offset: AtomicI64::default(),
             condition_unsupported: AtomicBool::default(),
+            round_trip: AtomicU64::default(),
+            per_megabyte: AtomicU64::default(),
             unencrypted: AtomicBool::default(),
             proven: AtomicBool::default(),
             no_keys_until: AtomicU64::default(),

@@ -12,6 +12,7 @@ use super::connection::Connections;
 use super::credentials::Credentials;
 use super::learned::{Learned, CLOCK_ALLOWED};
 use super::outcome::{Contact, Failure, Retry};
+use super::pace::Pace;
 use super::progress::{Stage, StallLimits};
 use super::retry::{Budget, GivenUp};
 use super::wire::{Answered, Exchange, Wire};
@@ -26,6 +27,7 @@ pub(super) struct Session {
     pub(super) learned: Arc<Learned>,
     pub(super) credentials: Arc<Credentials>,
     pub(super) breaker: Breaker,
+    pub(super) pace: Pace,
 }
 
 /// One operation: who pays for it, what messages call it, what goes with its requests.
@@ -139,8 +141,13 @@ impl Session {
             let corrected = (corrected && skewed)
                 || self.learned.correct(&self.config, &exchange.endpoint, &failure)
                 || self.credentials.refused(&found, budget, &failure);
+            // A mistake of the caller's says nothing about the server.
+            let contact = match failure.code {
+                Code::Mismatch => Contact::None,
+                _ => self.contact(),
+            };
             Failure {
-                contact: self.contact(),
+                contact,
                 retry: if corrected {
                     Retry::Corrected
                 } else {

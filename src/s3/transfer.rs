@@ -1,19 +1,15 @@
-//! Contents on their way: from borrowed memory to the connection, and from there to the caller.
+//! An object on its way to the caller, gone on with where it broke.
 
 use futures::StreamExt;
 use hyper::body::Bytes;
-use rusoto_core::ByteStream;
 use rusoto_s3::GetObjectOutput;
-use tokio::sync::mpsc;
 
+use super::hashing::Hashing;
 use super::outcome::{Failure, Retry};
 use super::retry::Budget;
 use crate::error::{quoted, Code};
-use crate::key::{Hasher, Key};
+use crate::key::Key;
 
-/// How much of a content is copied at once for the connection: never the whole, and never the
-/// caller's memory, for a connection may outlive the call.
-const CHUNK: usize = 256 * 1024;
 /// S3's bound for one PUT.
 pub(crate) const LARGEST_OBJECT: u64 = 5 * 1024 * 1024 * 1024;
 
@@ -27,27 +23,12 @@ pub trait Output {
     fn content(&self, size: usize) -> Option<&[u8]>;
 }
 
-/// A body for the connection, and the future that fills it from memory that is only borrowed.
-pub(super) fn body_of(content: &[u8]) -> (ByteStream, impl std::future::Future<Output = ()> + '_) {
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
-    let size = content.len();
-    let stream = futures::stream::poll_fn(move |cx| receiver.poll_recv(cx).map(|piece| piece.map(Ok)));
-    let feed = async move {
-        for piece in content.chunks(CHUNK) {
-            if sender.send(Bytes::copy_from_slice(piece)).await.is_err() {
-                return;
-            }
-        }
-    };
-    (ByteStream::new_with_size(stream, size), feed)
-}
-
 /// An object on its way to the caller, over as many answers as it takes.
 pub(super) struct Download<'a> {
     key: &'a Key,
     output: &'a mut dyn Output,
     room: usize,
-    hasher: Hasher,
+    hashing: Hashing,
     /// Bytes that have arrived.
     size: u64,
     /// Bytes of the whole object, where the server has told.
@@ -61,7 +42,7 @@ impl<'a> Download<'a> {
             key,
             output,
             room: 0,
-            hasher: Hasher::default(),
+            hashing: Hashing::of(None),
             size: 0,
             told: None,
             e_tag: None,
@@ -77,7 +58,7 @@ impl<'a> Download<'a> {
 
     /// Forgets what has arrived.
     pub(super) fn restart(&mut self) {
-        self.hasher = Hasher::default();
+        self.hashing = Hashing::of(None);
         self.size = 0;
         self.told = None;
         self.e_tag = None;
@@ -96,6 +77,7 @@ impl<'a> Download<'a> {
             None => {
                 self.restart();
                 self.told = length;
+                self.hashing = Hashing::of(length);
                 self.e_tag = object.e_tag;
             }
             // Anything but the very rest that was asked for can't be used.
@@ -123,10 +105,10 @@ impl<'a> Download<'a> {
                 );
                 Failure::new(Code::Network, Retry::Backoff, text)
             })?;
-            self.take(&piece)?;
+            self.take(piece)?;
             budget.allow_for(self.size);
         }
-        let found = std::mem::take(&mut self.hasher).finish();
+        let found = std::mem::replace(&mut self.hashing, Hashing::of(None)).finish();
         if found == *self.key {
             return Ok(self.size);
         }
@@ -142,15 +124,15 @@ impl<'a> Download<'a> {
         Err(Failure::new(Code::Corrupt, Retry::Never, text))
     }
 
-    fn take(&mut self, piece: &[u8]) -> std::result::Result<(), Failure> {
+    fn take(&mut self, piece: Bytes) -> std::result::Result<(), Failure> {
         let end = self.size + piece.len() as u64;
         if end > self.room as u64 {
             // Length not told: room grows by half.
             let more = end.saturating_add(self.room as u64 / 2).min(LARGEST_OBJECT);
             make_room(self.output, end.max(more), &mut self.room)?;
         }
-        self.hasher.update(piece);
-        self.output.write(self.size as usize, piece);
+        self.output.write(self.size as usize, &piece);
+        self.hashing.update(piece);
         self.size = end;
         Ok(())
     }

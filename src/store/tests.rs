@@ -8,10 +8,12 @@ mod outage;
 mod resume;
 mod slow;
 mod trouble;
+mod upload;
 
-use super::upload::{Discard, ASK_FIRST};
+use super::upload::Discard;
 use super::*;
 use crate::s3::testing::{answer, error, Seen, Server, State};
+use crate::s3::ASK_ABOVE;
 
 const IF_NEW: &str = "PUT if-none-match:*";
 
@@ -94,7 +96,7 @@ fn warnings(store: &Store) -> Vec<String> {
 #[test]
 fn small_content_takes_one_round_trip_and_one_connection() {
     let (server, store) = scripted(vec![]);
-    for size in [0, 1, 10_000, ASK_FIRST] {
+    for size in [0, 1, 10_000, ASK_ABOVE] {
         let object = content(size);
         put(&store, &object).unwrap();
         assert_stored(&server, &object);
@@ -112,28 +114,8 @@ fn small_content_takes_one_round_trip_and_one_connection() {
 }
 
 #[test]
-fn large_content_is_asked_for_first() {
-    let (server, store) = scripted(vec![]);
-    let object = content(ASK_FIRST + 1);
-    put(&store, &object).unwrap();
-    assert_stored(&server, &object);
-    put(&store, &object).unwrap();
-    assert_eq!(server.methods(), ["HEAD", IF_NEW, "HEAD", "GET"]);
-    assert!(get(&store, &object.0).unwrap() == object.1);
-}
-
-#[test]
-fn content_that_is_not_its_key_is_not_sent() {
-    let (server, store) = scripted(vec![]);
-    let failed = store.store(&Key::of(b"a"), b"b", None, None).unwrap_err();
-    assert_eq!(failed.code(), Code::Mismatch);
-    assert!(failed.message().contains("nothing was sent"));
-    assert_eq!(server.methods(), [""; 0]);
-}
-
-#[test]
 fn a_duplicate_is_believed_only_when_whole() {
-    for size in [1000, ASK_FIRST + 1] {
+    for size in [1000, ASK_ABOVE + 1] {
         let object = content(size);
         let mut flipped = object.1.clone();
         flipped[size / 2] ^= 1;
@@ -168,16 +150,6 @@ fn gone_or_forbidden_after_412_is_written() {
         assert_stored(&server, &object);
         assert_eq!(server.methods(), [IF_NEW, "GET", "PUT"]);
     }
-}
-
-#[test]
-fn no_right_to_ask_is_no_answer() {
-    let object = content(ASK_FIRST + 1);
-    let (server, store) = scripted(vec![Some(
-        b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_vec(),
-    )]);
-    put(&store, &object).unwrap();
-    assert_stored(&server, &object);
 }
 
 #[test]

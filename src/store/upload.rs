@@ -3,26 +3,24 @@
 use std::time::Duration;
 
 use super::Store;
-use crate::content_type::{disposition, header_value};
+use crate::content_type::header_value;
 use crate::error::{Code, Error, Result};
 use crate::key::Key;
 use crate::log::Level;
-use crate::s3::{Budget, Client, Head, Output, Put, LARGEST_OBJECT};
+use crate::s3::{Budget, Client, Head, Output, Put, Upload, Write, ASK_ABOVE, LARGEST_OBJECT};
 
-/// Above this many bytes it is cheaper to ask first than to send what is there already.
-pub(super) const ASK_FIRST: usize = 1024 * 1024;
 /// How long a new bucket may answer that it does not exist.
 const NEW_BUCKET: Duration = Duration::from_secs(60);
 const NEW_BUCKET_PAUSE: Duration = Duration::from_millis(500);
 
 impl Store {
-    /// What may be stored; nothing is sent of anything else.
-    pub(super) fn object<'a>(
+    /// What may be stored.
+    pub(super) fn upload<'a>(
         &self,
         key: Option<&Key>,
         content: &'a [u8],
         content_type: Option<&str>,
-    ) -> Result<Object<'a>> {
+    ) -> Result<Upload<'a>> {
         self.config.check_writable()?;
         if content.len() as u64 > LARGEST_OBJECT {
             let text = format!(
@@ -31,31 +29,23 @@ impl Store {
             );
             return Err(Error::new(Code::Argument, text));
         }
-        let digest = Key::of(content);
-        if let Some(key) = key.filter(|key| **key != digest) {
-            let text = format!("the content given is not that of the key: its SHA-256 is {digest}, the key is {key}; nothing was sent");
-            return Err(Error::new(Code::Mismatch, text));
-        }
         let (content_type, warning) = header_value(content_type);
+        let upload = Upload::new(key, content, content_type)?;
         if let Some(warning) = warning {
-            self.tell(Level::Warning, format!("{digest}: {warning}"));
+            self.tell(Level::Warning, format!("{}: {warning}", upload.key()));
         }
-        Ok(Object {
-            key: digest,
-            content,
-            content_type,
-        })
+        Ok(upload)
     }
 
-    pub(super) async fn store_object(
+    pub(super) async fn store_upload(
         &self,
         client: &Client,
         budget: &Budget,
-        object: &Object<'_>,
+        upload: &Upload<'_>,
     ) -> Result<Stored> {
         client.keys_to_write(budget, "PUT").await?;
         loop {
-            match self.store_once(client, budget, object).await {
+            match self.store_once(client, budget, upload).await {
                 Err(error)
                     if error.code() == Code::NoBucket
                         && self.local().bucket_is_new(NEW_BUCKET)
@@ -63,32 +53,45 @@ impl Store {
                 {
                     tokio::time::sleep(NEW_BUCKET_PAUSE).await;
                 }
-                result => return result,
+                Ok(stored) => return upload.prove().map(|()| stored),
+                Err(error) => return Err(error),
             }
         }
     }
 
-    async fn store_once(&self, client: &Client, budget: &Budget, object: &Object<'_>) -> Result<Stored> {
-        if object.content.len() > ASK_FIRST {
-            match client.head(budget, &object.key).await {
-                Ok(head) => return self.accept_or_mend(client, budget, object, Some(head)).await,
-                // Without the right s3:ListBucket, 403 says nothing about the object.
-                Err(error) if matches!(error.code(), Code::NotFound | Code::Denied) => {}
-                Err(error) => return Err(error),
+    async fn store_once(&self, client: &Client, budget: &Budget, upload: &Upload<'_>) -> Result<Stored> {
+        let supports_condition = self.local().learned.supports_condition();
+        let mut write = match supports_condition && upload.size() > ASK_ABOVE {
+            true => Write::NewOrAsk,
+            false => Write::New,
+        };
+        if client.asks_first(upload.size()) || (!supports_condition && upload.size() > ASK_ABOVE) {
+            if let Some(head) = ask(client, budget, upload.key()).await? {
+                return self.accept_or_mend(client, budget, upload, Some(head)).await;
             }
+            write = Write::New;
         }
-        if !self.local().learned.supports_condition() {
-            object.put_over(client, budget).await?;
+        if !supports_condition {
+            put_over(client, budget, upload).await?;
             return Ok(Stored::Perhaps);
         }
-        match object.put(client, budget, true).await? {
-            Put::Stored => Ok(Stored::New),
-            Put::Exists => self.accept_or_mend(client, budget, object, None).await,
-            Put::ConditionRefused(_) => {
-                // Only if the same PUT succeeds without the condition was it the condition.
-                object.put_over(client, budget).await?;
-                self.local().learned.forget_condition();
-                Ok(Stored::Perhaps)
+        loop {
+            match client.put(budget, upload, write).await? {
+                Put::Stored => return Ok(Stored::New),
+                Put::Exists => return self.accept_or_mend(client, budget, upload, None).await,
+                Put::ConditionRefused(_) => {
+                    // Only if the same PUT succeeds without the condition was it the condition.
+                    put_over(client, budget, upload).await?;
+                    self.local().learned.forget_condition();
+                    return Ok(Stored::Perhaps);
+                }
+                Put::Unclear(error) if budget.left().is_zero() => return Err(error),
+                Put::Unclear(_) => {
+                    if let Some(head) = ask(client, budget, upload.key()).await? {
+                        return self.accept_or_mend(client, budget, upload, Some(head)).await;
+                    }
+                    write = Write::New;
+                }
             }
         }
     }
@@ -98,26 +101,26 @@ impl Store {
         &self,
         client: &Client,
         budget: &Budget,
-        object: &Object<'_>,
+        upload: &Upload<'_>,
         mut head: Option<Head>,
     ) -> Result<Stored> {
         // AWS computes the SHA-256 that it keeps; elsewhere it may be a mere file beside the object.
         if self.config.endpoint.is_aws() {
             if head.is_none() {
-                head = client.head(budget, &object.key).await.ok();
+                head = client.head(budget, upload.key()).await.ok();
             }
             let whole = Head {
-                size: Some(object.content.len() as u64),
-                checksum: Some(object.key),
+                size: Some(upload.size() as u64),
+                checksum: Some(*upload.key()),
             };
             if head == Some(whole) {
                 return Ok(Stored::Perhaps);
             }
         }
-        match client.get(budget, &object.key, &mut Discard, false).await {
+        match client.get(budget, upload.key(), &mut Discard, false).await {
             Ok(_) => Ok(Stored::Perhaps),
             Err(error) if error.code() == Code::Corrupt => {
-                object.put_over(client, budget).await?;
+                put_over(client, budget, upload).await?;
                 let text = format!(
                     "a damaged object was written over with the whole content: {}",
                     error.message()
@@ -127,7 +130,7 @@ impl Store {
             }
             // Gone meanwhile, or not ours to read.
             Err(error) if matches!(error.code(), Code::NotFound | Code::Denied) => {
-                object.put_over(client, budget).await?;
+                put_over(client, budget, upload).await?;
                 Ok(Stored::Perhaps)
             }
             Err(error) => Err(error),
@@ -144,39 +147,22 @@ pub(crate) enum Stored {
     Perhaps,
 }
 
-/// What is to be stored.
-pub(super) struct Object<'a> {
-    pub(super) key: Key,
-    content: &'a [u8],
-    content_type: String,
+/// What HEAD says of the object; None where there is none.
+async fn ask(client: &Client, budget: &Budget, key: &Key) -> Result<Option<Head>> {
+    match client.head(budget, key).await {
+        Ok(head) => Ok(Some(head)),
+        // Without the right s3:ListBucket, 403 says nothing about the object.
+        Err(error) if matches!(error.code(), Code::NotFound | Code::Denied) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-impl Object<'_> {
-    async fn put(&self, client: &Client, budget: &Budget, condition: bool) -> Result<Put> {
-        let Object {
-            key,
-            content,
-            content_type,
-        } = self;
-        client
-            .put(
-                budget,
-                key,
-                content,
-                content_type,
-                disposition(content_type),
-                condition,
-            )
-            .await
-    }
-
-    /// PUT whatever is there.
-    async fn put_over(&self, client: &Client, budget: &Budget) -> Result<()> {
-        match self.put(client, budget, false).await? {
-            Put::Stored => Ok(()),
-            Put::ConditionRefused(error) => Err(error),
-            Put::Exists => Err(Error::new(Code::Internal, "a condition failed that was not sent")),
-        }
+/// PUT whatever is there.
+async fn put_over(client: &Client, budget: &Budget, upload: &Upload<'_>) -> Result<()> {
+    match client.put(budget, upload, Write::Over).await? {
+        Put::Stored => Ok(()),
+        Put::ConditionRefused(error) | Put::Unclear(error) => Err(error),
+        Put::Exists => Err(Error::new(Code::Internal, "a condition failed that was not sent")),
     }
 }
 

@@ -141,7 +141,7 @@ int main(int argc, char **argv)
     succeeds(rts3_store(handle, key, content, content_size, "image/png", 0, &error), &error, "rts3_store");
     succeeds(rts3_store(handle, key, content, content_size, NULL, 0, &error), &error, "rts3_store again");
     succeeds(rts3_store(handle, EMPTY, NULL, 0, "text/plain", 0, &error), &error, "rts3_store of nothing");
-    fails(rts3_store(handle, EMPTY, content, 1, NULL, 0, &error), &error, RTS3_MISMATCH, "nothing was sent", "rts3_store under another key");
+    fails(rts3_store(handle, EMPTY, content, 1, NULL, 0, &error), &error, RTS3_MISMATCH, "nothing was stored", "rts3_store under another key");
     fails(rts3_store(handle, key, NULL, 1, NULL, 0, &error), &error, RTS3_ARGUMENT, "content is NULL", "rts3_store of NULL");
     fails(rts3_store(handle, NULL, content, 1, NULL, 0, &error), &error, RTS3_ARGUMENT, "key is NULL", "rts3_store without a key");
     fails(rts3_store(handle, key + 1, content, 1, NULL, 0, &error), &error, RTS3_ARGUMENT, "(63 characters)", "a key of 63 characters");

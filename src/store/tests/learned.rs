@@ -38,7 +38,7 @@ fn a_wrong_region_is_corrected_once_and_remembered() {
         "HTTP/1.1 307 Moved\r\nLocation: https://files.s3.eu-west-1.amazonaws.com/x\r\nContent-Length: 0\r\n\r\n",
         with_document.leak(),
     ] {
-        for size in [10, ASK_FIRST + 1] {
+        for size in [10, ASK_ABOVE + 1] {
             let server = server_in_eu(refusal);
             let store = open(&server, &[("Retries", "0")]);
             let object = content(size);
@@ -46,7 +46,7 @@ fn a_wrong_region_is_corrected_once_and_remembered() {
             assert_stored(&server, &object);
             assert!(get(&store, &object.0).unwrap() == object.1);
             let wrong = server.state().requests.iter().filter(|seen| !signed_for_eu(seen)).count();
-            assert_eq!(wrong, if size > ASK_FIRST { 2 } else { 1 }, "{refusal}");
+            assert_eq!(wrong, if size > ASK_ABOVE { 2 } else { 1 }, "{refusal}");
             let warnings = warnings(&store);
             assert_eq!(warnings.len(), 1, "{warnings:?}");
             assert!(warnings[0].contains("set Region => 'eu-west-1'"), "{warnings:?}");

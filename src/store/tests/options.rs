@@ -173,7 +173,7 @@ fn the_checksum_goes_to_aws_unless_told_otherwise() {
 /// AWS computes the checksum that it keeps; another server may keep what it was sent.
 #[test]
 fn a_kept_checksum_is_believed_at_aws_only() {
-    for size in [10, ASK_FIRST + 1] {
+    for size in [10, ASK_ABOVE + 1] {
         let object = content(size);
         let told = format!(
             "ETag: \"1\"\r\nx-amz-checksum-sha256: {}\r\nContent-Length: {size}\r\n",
