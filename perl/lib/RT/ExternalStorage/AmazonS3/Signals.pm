@@ -6,14 +6,19 @@ use warnings;
 use Config ();
 use POSIX  ();
 
+# Before and after every call, so it has to be quick
+my @NAMES   = grep { !/\A__/ } keys %SIG;
+my %IS_NONE = map  { $_ => 1 } '', qw(DEFAULT IGNORE);
+
 my %Number;
 
 # Blocks the signals that Perl has handlers for, until Release is called with what this returns. A handler may die at any
 # moment in here, or before Release: whatever unwinds then restores the mask, which is why it is known before it is changed.
 sub Hold {
     my ($class) = @_;
-    my @handled = grep { _IsHandled( $SIG{$_} ) && ( $Number{$_} //= _Number($_) ) } keys %SIG;
-    return undef if !@handled;
+    return undef if !grep { defined && !$IS_NONE{$_} } @SIG{@NAMES};
+    my @handled =
+        grep { defined $SIG{$_} && !$IS_NONE{ $SIG{$_} } && ( $Number{$_} //= _Number($_) ) } @NAMES;
     my $signals = POSIX::SigSet->new( @Number{@handled} );
     my $before  = POSIX::SigSet->new;
     POSIX::sigprocmask( POSIX::SIG_BLOCK(), POSIX::SigSet->new, $before );
@@ -34,20 +39,14 @@ sub DESTROY {
     return;
 }
 
-# 0 for __DIE__ and the like. What POSIX does not know stands in a part of Config that is slow to load.
+# What POSIX does not know stands in a part of Config that is slow to load.
 sub _Number {
     my ($name) = @_;
-    return 0 if $name =~ /\A__/;
     my $constant = POSIX->can("SIG$name");
     return $constant->() if $constant;
     my %number;
     @number{ split ' ', $Config::Config{sig_name} } = split ' ', $Config::Config{sig_num};
     return $number{$name} // 0;
-}
-
-sub _IsHandled {
-    my ($handler) = @_;
-    return defined $handler && ( ref $handler || $handler !~ /\A(?:|DEFAULT|IGNORE)\z/ );
 }
 
 1;
