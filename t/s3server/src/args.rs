@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub const USAGE: &str = "\
 usage: s3server --root DIR --log FILE --tls DIR [--faults FILE] [--rights FILE] [--key ID:SECRET]...
                 [--no-list-key ID:SECRET]... [--session-token ID:TOKEN]... [--public-bucket NAME]...
-                [--http-port N] [--https-port N] [--region NAME] [--owner ID] [--encryption yes|no]";
+                [--http-port N] [--https-port N] [--region NAME] [--owner ID] [--encryption yes|no] [--nagle yes|no]";
 
 /// What the command line says.
 #[derive(Default)]
@@ -40,6 +40,8 @@ pub struct Args {
     pub owner: Option<String>,
     /// PUT with `x-amz-server-side-encryption` is answered with it.
     pub encryption: bool,
+    /// Whether answers are sent with Nagle's algorithm, as many servers do that know of no other way.
+    pub nagle: bool,
 }
 
 impl Args {
@@ -67,6 +69,7 @@ impl Args {
                 "--region" => args.region = Some(value),
                 "--owner" => args.owner = Some(value),
                 "--encryption" => args.encryption = value == "yes",
+                "--nagle" => args.nagle = value == "yes",
                 _ => return Err(format!("unknown option {option}")),
             }
         }

@@ -47,7 +47,7 @@ pub async fn accept(listener: TcpListener, tls: Option<Tls>, server: Arc<Server>
 async fn connection(stream: TcpStream, tls: Option<Tls>, server: Arc<Server>) {
     let id = server.log.connection(tls.is_some());
     // Head and body of an answer may go out in two segments: Nagle would hold back the second one.
-    let _ = stream.set_nodelay(true);
+    let _ = stream.set_nodelay(!server.nagle);
     let error = match stream.as_fd().try_clone_to_owned() {
         Err(error) => Some(error.to_string()),
         Ok(socket) => match tls {

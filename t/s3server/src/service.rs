@@ -35,6 +35,8 @@ pub struct Server {
     region: Option<Region>,
     owner: Option<String>,
     encryption: bool,
+    /// Whether connections are left with Nagle's algorithm.
+    pub nagle: bool,
     requests: AtomicU64,
 }
 
@@ -59,6 +61,7 @@ impl Server {
             region: args.region.clone().map(Region::new),
             owner: args.owner.clone(),
             encryption: args.encryption,
+            nagle: args.nagle,
             requests: AtomicU64::new(0),
         })
     }

@@ -88,6 +88,11 @@ The account that C<x-amz-expected-bucket-owner> must name, else 403. Default: an
 
 True: PUT with C<x-amz-server-side-encryption> is answered with the same header.
 
+=item nagle
+
+True: answers are sent with Nagle's algorithm. A client that does not acknowledge the head of an answer at once then waits
+40 ms for its body.
+
 =item timeout
 
 Seconds to wait for the server to be ready, 20.
@@ -110,6 +115,7 @@ sub start {
         region        => delete $opt{region},
         owner         => delete $opt{owner},
         encryption    => delete $opt{encryption},
+        nagle         => delete $opt{nagle},
         timeout       => delete $opt{timeout} // 20,
         offset        => 0,
     }, $class;
@@ -154,6 +160,7 @@ sub _launch {
     push @command, '--region'        => $self->{region} if defined $self->{region};
     push @command, '--owner'         => $self->{owner}  if defined $self->{owner};
     push @command, '--encryption'    => 'yes'           if $self->{encryption};
+    push @command, '--nagle'         => 'yes'           if $self->{nagle};
 
     # The write end of its standard input is ours alone (close-on-exec), so the server ends with us.
     my $pid = IPC::Open3::open3( my $in, my $out, '>&STDERR', @command );
