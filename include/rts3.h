@@ -13,18 +13,35 @@
  *         rts3_error_free(error);
  *     }
  *
+ * Build with `pkg-config --cflags --libs rts3`.
+ *
  * Keys. A key is the SHA-256 of the content: 64 hexadecimal digits, lower case.
  *
  * Texts are UTF-8 and end with a NUL.
  *
- * Options. Names, values and defaults are those of %ExternalStorage in Request Tracker's
- * configuration (see the manual page RT::ExternalStorage::AmazonS3):
- * Bucket, AccessKeyId, SecretAccessKey, SessionToken, Profile, CredentialSource, Host, Region,
- * AddressingStyle, Prefix, ServerSideEncryption, SSEKMSKeyId, StorageClass, ExpectedBucketOwner,
- * Checksum, CAFile, Proxy, CreateBucket, DirectLink, DirectLinkExpires, DirectLinkHost,
- * ConnectTimeout, ReadTimeout, Deadline, Retries, Concurrency, CacheDir, CacheSize. All values are texts.
- * Without Proxy the environment
- * variables https_proxy, http_proxy and no_proxy hold.
+ * Options. All values are texts, times in seconds. One that is not given, or is NULL, has its default,
+ * which stands in brackets here.
+ *   Bucket               the bucket's name; must be given
+ *   Prefix               put before each key
+ *   Host                 host, host:port, or a URL with http:// or https:// [s3.amazonaws.com]
+ *   Region               to sign for [learned from Host or from the server]
+ *   AddressingStyle      path, virtual or auto [auto]
+ *   AccessKeyId, SecretAccessKey, SessionToken   the keys [asked for where CredentialSource says]
+ *   CredentialSource     environment, web-identity, profile, container or instance [each, in this order]
+ *   Profile              the profile of ~/.aws [AWS_PROFILE, default]
+ *   CreateBucket         0: rts3_create_bucket must not make it [1]
+ *   ServerSideEncryption AES256 or aws:kms; with the latter SSEKMSKeyId, its key
+ *   StorageClass, ExpectedBucketOwner            sent with what is written
+ *   Checksum             always, never, auto: let the server keep the SHA-256, too [auto: Amazon's]
+ *   CAFile               PEM: authorities beside those of the system
+ *   Proxy                http://host:port or none [https_proxy, http_proxy and no_proxy of the environment]
+ *   DirectLink           public or presigned [public]; DirectLinkExpires [3600]; DirectLinkHost: public only
+ *   ConnectTimeout [3], ReadTimeout [15], Deadline [120]; Retries [4]: after the first attempt
+ *   Concurrency          contents that rts3_bulk_open stores at once [32]
+ *   CacheDir             where local copies are kept; CacheSize: bytes, or like 10 GiB [1 GiB]
+ *   Type                 is there for Request Tracker's configuration, and means nothing here
+ * Keys from the environment or a file in a home directory may not be those of the next user: nothing is
+ * written with them (RTS3_CONFIG), unless CredentialSource or Profile says that it may.
  * An option with a mistake does not stop reading where a request can be formed at all; its mistake is
  * a message of level 1 (rts3_next_message), and where it touches what is written, writing fails with
  * RTS3_CONFIG until it is mended.
@@ -32,6 +49,11 @@
  * Status and errors. A function returns RTS3_OK or the status of its failure, and then, if `error` is
  * not NULL, a new error object in `*error`, to be released with rts3_error_free. On success `*error`
  * is left as it is. Outputs are written only on success.
+ *
+ * Trying again. RTS3_NETWORK, RTS3_TIMEOUT, RTS3_THROTTLED, RTS3_SERVER and RTS3_UNAVAILABLE may pass: the
+ * same call may succeed later, and does no harm if it did already. By then the library has tried as often as
+ * Retries and the deadline let it, so wait some seconds at least. Any other status stays until somebody mends
+ * an option, grants a right, or finds the object.
  *
  * Ownership. Arguments are borrowed for the call and never kept after it. What the library hands out
  * is released with rts3_free, errors with rts3_error_free; rts3_version and rts3_status_name return
@@ -54,8 +76,10 @@
  * and fails no call.
  *
  * Threads. Any thread may call any function. Calls that use the network and the same handle take
- * turns. A call runs on the thread that makes it; between two calls nothing of the library runs, a
- * name look-up that outlived its call aside.
+ * turns; rts3_open with the same options gives the same handle. What is to run at once needs processes,
+ * rts3_bulk_open, or handles that differ in an option. A call runs on the thread that makes it, the SHA-256
+ * of a large content that is read on one beside it; between two calls nothing of the library runs, a name
+ * look-up that outlived its call aside.
  *
  * Signals. Threads that the library starts have all signals blocked. No signal handler is installed,
  * and a connection that breaks raises no SIGPIPE. A call goes on when a signal handler returns.
@@ -207,7 +231,7 @@ rts3_status rts3_open(const char *const *options, size_t count, rts3_handle **ha
 rts3_status rts3_close(rts3_handle *handle, rts3_error **error);
 
 /**
- * Stores `content` of `size` bytes under `key`. `RTS3_OK` means that the object in the bucket is
+ * Stores `content` of `size` bytes, 5 GiB at most, under `key`. `RTS3_OK` means that the object in the bucket is
  * known to be the content, whole. An object that is there already is believed only after it was
  * read back; a damaged one is written over, with a message of level 2.
  *
@@ -216,7 +240,7 @@ rts3_status rts3_close(rts3_handle *handle, rts3_error **error);
  * `Content-Disposition: attachment`.
  *
  * Errors: `RTS3_MISMATCH` where `key` is not the SHA-256 of `content` (nothing is stored);
- * `RTS3_NO_BUCKET`; any other.
+ * `RTS3_ARGUMENT` where it is too large; `RTS3_NO_BUCKET`; any other.
  *
  * Safety:
  * `content` points to `size` bytes (it may be NULL if `size` is 0); the strings are NUL-terminated.
@@ -231,16 +255,16 @@ rts3_status rts3_store(rts3_handle *handle,
 
 /**
  * Reads the content of `key`. The bytes given are those whose SHA-256 is `key`, always.
- * With a `deadline_ms` of 1 only a local copy is looked for (option CacheDir); without one it is `RTS3_TIMEOUT`.
+ * With a `deadline_ms` of 1 only a local copy is looked for (option CacheDir); where there is none, it is
+ * `RTS3_TIMEOUT`.
  *
- * Where `reserve` is not NULL, it is asked for room once the size is known, and `*data` (`data` may
- * be NULL) becomes what it returned last. Where `reserve` is NULL, the library allocates `*data`,
- * to be released with `rts3_free`. Content of no bytes asks for no room: `*data` is NULL then.
+ * `*size`: the bytes of the content. Where `reserve` is not NULL, it is asked for room once the size is
+ * known, and `*data` (`data` may be NULL then) becomes what it returned last. Where `reserve` is NULL,
+ * the library allocates `*data`, to be released with `rts3_free`. Content of no bytes asks for no room: `*data` is NULL then.
  *
  * Errors: `RTS3_NOT_FOUND` (see `rts3_proven`); `RTS3_CORRUPT` where the object is there but is not
  * the content of `key`; `RTS3_ARGUMENT` where `reserve` returned NULL, or did not keep what was in
- * the room; any other. After an error
- * what the room holds means nothing.
+ * the room; any other. After an error what the room holds means nothing.
  *
  * Safety:
  * `key` is NUL-terminated; `reserve` returns NULL or the address of as many writable bytes as it
@@ -338,7 +362,7 @@ rts3_status rts3_sha256(const uint8_t *content, size_t size, char *hex, rts3_err
 /**
  * Takes the oldest message for the log out of the handle's queue: `*text`, one line, to be released
  * with `rts3_free`; NULL where there is none. `*level`: 1 error, 2 warning, 3 information. No network.
- * Ask after `rts3_open` and after every call that uses the network, until there is none.
+ * Ask after `rts3_open` and after every other call, until there is none.
  *
  * Safety:
  * `level` points to a `uint32_t`, `text` to a pointer.
@@ -383,7 +407,7 @@ rts3_status rts3_probe(rts3_handle *handle, uint64_t deadline_ms, char **credent
 
 /**
  * Lists the objects of the bucket below the option Prefix, in the order of their names, up to 1,000 at a
- * time. `after`: the name, without the prefix, after which to go on, or NULL.
+ * time. `after`: the name, without the prefix and not percent-encoded, after which to go on, or NULL.
  *
  * `*objects`: a line for each, its name without the prefix (percent-encoded, of which a key is not
  * changed), a tab, its size in bytes, a newline; to be released with `rts3_free`. `*more`: whether there

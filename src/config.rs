@@ -115,7 +115,7 @@ impl Config {
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<(Config, Vec<Mistake>)> {
         let mut options = Options::new(given, mask);
-        let bucket = parse_bucket(options.raw("Bucket"))?;
+        let bucket = parse_bucket(&options)?;
         let credentials = Credentials::parse(&mut options)?;
         let endpoint = Endpoint::parse(&mut options, &bucket)?;
         let config = Config {
@@ -173,12 +173,12 @@ impl Config {
     }
 }
 
-fn parse_bucket(value: Option<&str>) -> Result<String> {
+fn parse_bucket(options: &Options<'_>) -> Result<String> {
     const ALLOWED: &str = "letters, digits, '.', '-' and '_', at most 255 of them";
-    match value {
+    match options.raw("Bucket") {
         None | Some("") => Err(Error::new(
             Code::Config,
-            "option Bucket is missing: it names the bucket that keeps the attachments",
+            options.with_mistakes("option Bucket is missing: it names the bucket that keeps the attachments"),
         )),
         Some(name)
             if name.len() <= 255

@@ -68,7 +68,7 @@ pub unsafe extern "C" fn rts3_close(handle: *mut rts3_handle, error: *mut *mut r
     guard(error, || handle::close(handle))
 }
 
-/// Stores `content` of `size` bytes under `key`. `RTS3_OK` means that the object in the bucket is
+/// Stores `content` of `size` bytes, 5 GiB at most, under `key`. `RTS3_OK` means that the object in the bucket is
 /// known to be the content, whole. An object that is there already is believed only after it was
 /// read back; a damaged one is written over, with a message of level 2.
 ///
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn rts3_close(handle: *mut rts3_handle, error: *mut *mut r
 /// `Content-Disposition: attachment`.
 ///
 /// Errors: `RTS3_MISMATCH` where `key` is not the SHA-256 of `content` (nothing is stored);
-/// `RTS3_NO_BUCKET`; any other.
+/// `RTS3_ARGUMENT` where it is too large; `RTS3_NO_BUCKET`; any other.
 ///
 /// # Safety
 /// `content` points to `size` bytes (it may be NULL if `size` is 0); the strings are NUL-terminated.
@@ -101,16 +101,16 @@ pub unsafe extern "C" fn rts3_store(
 }
 
 /// Reads the content of `key`. The bytes given are those whose SHA-256 is `key`, always.
-/// With a `deadline_ms` of 1 only a local copy is looked for (option CacheDir); without one it is `RTS3_TIMEOUT`.
+/// With a `deadline_ms` of 1 only a local copy is looked for (option CacheDir); where there is none, it is
+/// `RTS3_TIMEOUT`.
 ///
-/// Where `reserve` is not NULL, it is asked for room once the size is known, and `*data` (`data` may
-/// be NULL) becomes what it returned last. Where `reserve` is NULL, the library allocates `*data`,
-/// to be released with `rts3_free`. Content of no bytes asks for no room: `*data` is NULL then.
+/// `*size`: the bytes of the content. Where `reserve` is not NULL, it is asked for room once the size is
+/// known, and `*data` (`data` may be NULL then) becomes what it returned last. Where `reserve` is NULL,
+/// the library allocates `*data`, to be released with `rts3_free`. Content of no bytes asks for no room: `*data` is NULL then.
 ///
 /// Errors: `RTS3_NOT_FOUND` (see `rts3_proven`); `RTS3_CORRUPT` where the object is there but is not
 /// the content of `key`; `RTS3_ARGUMENT` where `reserve` returned NULL, or did not keep what was in
-/// the room; any other. After an error
-/// what the room holds means nothing.
+/// the room; any other. After an error what the room holds means nothing.
 ///
 /// # Safety
 /// `key` is NUL-terminated; `reserve` returns NULL or the address of as many writable bytes as it
@@ -305,7 +305,7 @@ pub unsafe extern "C" fn rts3_sha256(
 
 /// Takes the oldest message for the log out of the handle's queue: `*text`, one line, to be released
 /// with `rts3_free`; NULL where there is none. `*level`: 1 error, 2 warning, 3 information. No network.
-/// Ask after `rts3_open` and after every call that uses the network, until there is none.
+/// Ask after `rts3_open` and after every other call, until there is none.
 ///
 /// # Safety
 /// `level` points to a `uint32_t`, `text` to a pointer.

@@ -250,6 +250,19 @@ impl<'a> Options<'a> {
         });
     }
 
+    /// A text, and what may explain it: the mistakes found so far.
+    pub(super) fn with_mistakes(&self, text: &str) -> String {
+        let mistakes: Vec<_> = self
+            .mistakes
+            .iter()
+            .map(|mistake| mistake.message.as_str())
+            .collect();
+        match mistakes.is_empty() {
+            true => text.to_owned(),
+            false => format!("{text} ({})", mistakes.join("; ")),
+        }
+    }
+
     pub(super) fn into_mistakes(self) -> Vec<Mistake> {
         self.mistakes
     }

@@ -43,6 +43,10 @@ fn no_request_can_be_formed() {
         (&[id, secret], "option Bucket is missing"),
         (&[id, secret, ("Bucket", "")], "option Bucket is missing"),
         (
+            &[id, secret, ("Bukcet", "files")],
+            "(unknown option 'Bukcet': did you mean Bucket?",
+        ),
+        (
             &[id, secret, ("Bucket", "a/b")],
             "option Bucket: 'a/b' is not a bucket name",
         ),

@@ -52,7 +52,7 @@ pub unsafe extern "C" fn rts3_probe(
 }
 
 /// Lists the objects of the bucket below the option Prefix, in the order of their names, up to 1,000 at a
-/// time. `after`: the name, without the prefix, after which to go on, or NULL.
+/// time. `after`: the name, without the prefix and not percent-encoded, after which to go on, or NULL.
 ///
 /// `*objects`: a line for each, its name without the prefix (percent-encoded, of which a key is not
 /// changed), a tab, its size in bytes, a newline; to be released with `rts3_free`. `*more`: whether there

@@ -28,9 +28,17 @@ fn the_header_is_up_to_date() {
 }
 
 #[test]
-fn the_header_names_every_option() {
+fn the_header_names_every_option_and_its_default() {
     let header = generated();
-    for name in rts3::config::names().filter(|name| *name != "Type") {
-        assert!(header.contains(name), "{name}");
+    let (_, list) = header.split_once(" * Options. ").unwrap();
+    for option in rts3::config::OPTIONS {
+        let after = list.lines().find_map(|line| line.split_once(option.name));
+        let (_, after) = after.unwrap_or_else(|| panic!("{}", option.name));
+        let expected = format!("[{}", option.default);
+        assert!(
+            option.default.is_empty() || after.contains(&expected),
+            "{}: {expected}",
+            option.name
+        );
     }
 }
