@@ -25,8 +25,8 @@ Rts3::Test::BareRoot - a Debian 12 on which nothing was done yet, and what is do
 =head1 DESCRIPTION
 
 debootstrap makes it, once; each layer begins as what is below it and keeps what is done in it for itself. Commands run in a
-chroot, without the caller's environment, with a mount namespace of their own, and with this machine's network. Nothing
-starts a service there. The certificate authorities that this machine has of its own are there, too.
+chroot, without the caller's environment, in a mount namespace of their own, and with this machine's network. Nothing
+starts a service there. What cargo has compiled is common to all layers. The certificate authorities that this machine has of its own are there, too.
 
 =head1 METHODS
 
@@ -56,7 +56,8 @@ From this machine's $file into the directory $to there, and the other way round.
 
 =head2 files
 
-The files and links there are, sorted, without what every use of the machine changes.
+The files, links and directories there are, without what every use of the machine changes; of what RT keeps compiled, the
+files made of our page.
 
 =cut
 
@@ -67,10 +68,12 @@ use constant LONGEST => 3600;
 
 my $ENTER = <<'END';
 set -e
-root=$1 lower=$2 upper=$3 work=$4 shell=$5
+root=$1 lower=$2 upper=$3 work=$4 cargo=$5 shell=$6
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$work" "$root"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
+mkdir -p "$root/var/tmp/cargo"
+mount --bind "$cargo" "$root/var/tmp/cargo"
 exec chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin CARGO_TARGET_DIR=/var/tmp/cargo \
     /bin/bash -c "$shell"
@@ -125,7 +128,7 @@ sub layer {
     my $layer = bless \%new, ref $self;
     return $layer if $code && -e "$self->{tmp}/$name/done";
     remove_tree("$self->{tmp}/$name");
-    make_path( @new{qw(root upper work)} );
+    make_path( @new{qw(root upper work)}, "$self->{tmp}/cargo" );
     if ($code) {
         $code->($layer);
         spew( "$self->{tmp}/$name/done", '' );
@@ -138,8 +141,11 @@ sub run {
     $shell = "cd '$directory' && { $shell; }" if defined $directory;
     my $lower = join ':', @{ $self->{below} };
     return Rts3::Test::Process::run(
-        command =>
-            [ qw(unshare -m /bin/bash -c), $ENTER, 'enter', $self->{root}, $lower, @{$self}{qw(upper work)}, $shell ],
+        command => [
+            qw(unshare --mount --pid --fork --kill-child /bin/bash -c),
+            $ENTER, 'enter', $self->{root}, $lower, @{$self}{qw(upper work)},
+            "$self->{tmp}/cargo", $shell
+        ],
         env     => { PATH => '/usr/sbin:/usr/bin:/sbin:/bin' },
         timeout => LONGEST,
     );
@@ -167,13 +173,18 @@ sub copy_out {
 }
 
 sub files {
-    my ($self)  = @_;
-    my $run     = $self->run('find / -xdev \( -type f -o -type l \)');
-    my $data    = qr{^/var/cache/|/var/(?:mason|session)_data/};
-    my $changes = qr{^/(?:dev|proc|root|tmp|var/tmp|var/log|var/lib/(?:apt|dpkg|dbconfig-common)|run)/|__pycache__};
-    my @files   = grep { !m{$changes} && ( !m{$data} || /ExternalStorage/ ) }
-        sort split /\n/, $run->{out};
-    return @files;
+    my ($self) = @_;
+    my $run = $self->run(q{find / -xdev -printf '%y %p\n'});
+    my $changes =
+        qr{^/(?:dev|proc|root|run|tmp|var/(?:log|mail|spool|tmp)|var/lib/(?:apt|dpkg|dbconfig-common))(?:/|\z)};
+    my $data = qr{^/var/cache/|/var/(?:mason|session)_data/};
+    my @found;
+    for my $line ( sort split /\n/, $run->{out} ) {
+        my ( $type, $path ) = split / /, $line, 2;
+        next if $path =~ $changes || $path =~ /__pycache__/;
+        push @found, $path if $path !~ $data || ( $type ne 'd' && $path =~ /ExternalStorage/ );
+    }
+    return @found;
 }
 
 1;
