@@ -10,8 +10,9 @@ use LWP::UserAgent ();
 use Test::More;
 
 use lib "$FindBin::Bin/lib";
-use Rts3::Test::File  qw(slurp);
-use Rts3::Test::Needs qw(needs_rt needs_s3);
+use Rts3::Test::Documents qw(blocks);
+use Rts3::Test::File      qw(slurp);
+use Rts3::Test::Needs     qw(needs_rt needs_s3);
 
 my $root  = "$FindBin::Bin/..";
 my $s3    = needs_s3( public => ['public'] );
@@ -24,22 +25,6 @@ my %texts = (
 
 sub complaints {
     return grep {/\[(?:warning|error|critical)\].*(?:storage|config)/i} split /\n/, $rt->log_text;
-}
-
-# Indented text, without its indentation; blank lines do not end it
-sub blocks {
-    my ($text) = @_;
-    my @blocks;
-    my $inside = 0;
-    for my $line ( split /\n/, $text ) {
-        if ( $line =~ /^ {4}(.*)/ ) {
-            push @blocks, '' if !$inside;
-            $blocks[-1] .= "$1\n";
-            $inside = 1;
-        }
-        elsif ( $line =~ /\S/ ) { $inside = 0 }
-    }
-    return @blocks;
 }
 
 my ( @configurations, @switches, @policies, @commands, @unknown );
