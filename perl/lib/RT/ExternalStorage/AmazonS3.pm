@@ -370,6 +370,9 @@ Restart the web server, and let RT move what is large, now and then regularly fr
 It first asks whether the bucket can be written to, and says what is wrong if not. C<rt-s3 externalize>, which is
 installed beside it, does the same many at a time; the two can be used in turn.
 
+F<docs/getting-started.md> goes the whole way with C<rt-s3>, F<docs/operating.md> says what comes then: cron or systemd,
+monitoring, backup, upgrades.
+
 =back
 
 =head1 CONFIGURATION
@@ -646,7 +649,8 @@ shown from there RT looks like its own site. RT's log has a warning.
 =head1 TROUBLESHOOTING
 
 Everything that goes wrong is one line in RT's log: what was tried, on which object in which bucket, the server's
-answer, how often it was tried, and the server's id for the request.
+answer, how often it was tried, and the server's id for the request. F<docs/troubleshooting.md> has every message, with
+what it means and what to do; here are the most frequent ones.
 
 =over
 
