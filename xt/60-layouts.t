@@ -10,7 +10,6 @@ use File::Temp ();
 use FindBin;
 use POSIX qw(strftime);
 use Test::More;
-use Time::HiRes qw(time);
 
 use lib "$FindBin::Bin/../t/lib", "$FindBin::Bin/lib";
 use Rts3::Test::BareRoot;
@@ -54,16 +53,17 @@ my @rows;
 for my $walk (@WALKS) {
     my ( $name, $title, $code, @how ) = @$walk;
     next if %chosen && !$chosen{$name};
-    my $start = time;
-    subtest $title => sub { $code->(@how) };
-    push @rows, sprintf "| %s | %d s |\n", $title, time - $start;
+    subtest $title => sub {
+        $code->(@how);
+        push @rows, sprintf "| %s | %d checks, all passed |\n", $title, Test::More->builder->current_test;
+    };
 }
 
 if ( $ENV{RTS3_WRITE_DOCS} && Test::More->builder->is_passing && !%chosen ) {
     my $file       = "$project/docs/install.md";
     my $page       = slurp($file);
     my ($compiler) = run( $build, 'rustc --version' )->{out} =~ /^(rustc \S+)/;
-    my $table      = "| walk | takes |\n|---|---|\n" . join '', @rows;
+    my $table      = "| way | result |\n|---|---|\n" . join '', @rows;
     $table .= "\nTried " . strftime( '%Y-%m-%d', gmtime ) . ", built with $compiler of Debian 12.\n";
     $page =~ s/(?<=<!-- layouts -->\n).*?(?=<!-- end -->)/$table/s or die "$file has no place for the table";
     spew( $file, $page );
