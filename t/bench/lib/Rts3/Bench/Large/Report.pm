@@ -66,7 +66,7 @@ sub new {
 sub _points {
     my ( $self, $database, $name, $figure ) = @_;
     my $runs = $self->{runs}{$database}{$name} || {};
-    return map { [ $_, $figure->( $runs->{$_} ) ] } sort { $a <=> $b } keys %{$runs};
+    return grep { defined $_->[1] } map { [ $_, $figure->( $runs->{$_} ) ] } sort { $a <=> $b } keys %{$runs};
 }
 
 sub fit {
@@ -82,7 +82,10 @@ sub tables {
             lc "$_ memory" => $self->_table( $_, sub { $_[0]{peak} },    \&_memory, \&_growth ),
         )
     } keys %{ $self->{runs} };
-    return ( %table, requests => $self->_requests );
+
+    # With another database most of it is that one's
+    my $processor = $self->_table( 'SQLite', sub { $_[0]{processor} }, \&_time, \&_slope );
+    return ( %table, processor => $processor, requests => $self->_requests );
 }
 
 sub _table {
