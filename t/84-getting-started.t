@@ -77,7 +77,7 @@ sub carry_out {
         ok( $elsewhere{$program}->($line), $line );
         return;
     }
-    return if $line eq 'rt-s3 check' && $done{$line}++;
+    return if $done{$line}++ && $line eq 'rt-s3 check';
     my ( $exit, $said, $err ) = shell( '/bin/sh', '-c', here($line) );
     is( $exit, 0, $line ) or diag $said, $err;
     $out = "$said$err";
@@ -137,6 +137,7 @@ is( $s3->content( 'backup', Digest::SHA::sha256_hex($pdf) ), $pdf, 'the second b
 for my $line ( grep { !/\A[A-Z]+=/ } split /\n/, $is{cron} ) {
     my ( $when, $command ) = $line =~ /\A((?:[\d*]+ ){5}) root +(\S.*)\z/;
     ok( $when, "cron: $line" ) or next;
+    next if $command ne 'rt-s3 status --quiet' && $done{ $command =~ s/ --quiet//r };
     my ( $exit, $said, $err ) = shell( '/bin/sh', '-c', here($command) );
     is( "$exit|$said|$err", '0||', '... has nothing to mail' );
 }
