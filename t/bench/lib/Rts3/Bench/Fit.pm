@@ -19,7 +19,11 @@ Rts3::Bench::Fit - a + b*n through what was measured
 =head2 new [ N, VALUE ], ...
 
 The line with the least squares of the relative differences, so that the small ones count as much as the large ones; neither
-a nor b is below 0. Where the value hardly grows (b*n is less than a fifth of a at the largest n), b is 0.
+a nor b is below 0. Where the value hardly grows (b*n is less than 0.3 a at the largest n), b is 0.
+
+=head2 constant [ N, VALUE ], ...
+
+The same where the value is known not to depend on n: b is 0.
 
 =head2 a, b, at N
 
@@ -31,7 +35,7 @@ The largest difference from what was measured, as a part of it.
 
 =cut
 
-use constant HARDLY => 0.2;
+use constant HARDLY => 0.3;
 
 sub new {
     my ( $class, @points ) = @_;
@@ -54,6 +58,15 @@ sub new {
     @{$self}{qw(a b)} = ( 0, $y1 / $s2 ) if $self->{a} < 0;
     @{$self}{qw(a b)} = ( $y0 / $s0, 0 ) if $self->{b} * max( map { $_->[0] } @points ) < HARDLY * $self->{a};
     return $self;
+}
+
+sub constant {
+    my ( $class, @points ) = @_;
+    my ( $s0,    $y0 )     = map {
+        my $power = $_;
+        sum map { $_->[1]**$power } @points
+    } -2, -1;
+    return bless { points => \@points, a => $y0 / $s0, b => 0 }, $class;
 }
 
 sub a { return $_[0]{a} }    ## no critic (ProhibitBuiltinHomonyms)

@@ -58,6 +58,9 @@ my %IN_CHART =
 
 my @KINDS = ( [ LIST => 'LIST' ], [ 'PUT, POST' => qw(PUT POST) ], [ 'GET, HEAD' => qw(GET HEAD) ] );
 
+my $SECONDS   = sub { $_[0]{seconds} };
+my $PROCESSOR = sub { $_[0]{processor} };
+
 sub new {
     my ( $class, %runs ) = @_;
     return bless { runs => \%runs }, $class;
@@ -69,22 +72,27 @@ sub _points {
     return grep { defined $_->[1] } map { [ $_, $figure->( $runs->{$_} ) ] } sort { $a <=> $b } keys %{$runs};
 }
 
+# What needs no more of a processor with more attachments takes no more time: if it did, the machine was busy
 sub fit {
     my ( $self, $database, $name, $figure ) = @_;
-    return Rts3::Bench::Fit->new( $self->_points( $database, $name, $figure // sub { $_[0]{seconds} } ) );
+    my @points    = $self->_points( $database, $name, $figure // $SECONDS );
+    my @processor = $self->_points( $database, $name, $PROCESSOR );
+    return Rts3::Bench::Fit->constant(@points)
+        if ( $figure // $SECONDS ) == $SECONDS && @processor && !Rts3::Bench::Fit->new(@processor)->b;
+    return Rts3::Bench::Fit->new(@points);
 }
 
 sub tables {
     my ($self) = @_;
     my %table = map {
         (
-            lc "$_ time"   => $self->_table( $_, sub { $_[0]{seconds} }, \&_time,   \&_slope ),
-            lc "$_ memory" => $self->_table( $_, sub { $_[0]{peak} },    \&_memory, \&_growth ),
+            lc "$_ time"   => $self->_table( $_, $SECONDS,            \&_time,   \&_slope ),
+            lc "$_ memory" => $self->_table( $_, sub { $_[0]{peak} }, \&_memory, \&_growth ),
         )
     } keys %{ $self->{runs} };
 
     # With another database most of it is that one's
-    my $processor = $self->_table( 'SQLite', sub { $_[0]{processor} }, \&_time, \&_slope );
+    my $processor = $self->_table( 'SQLite', $PROCESSOR, \&_time, \&_slope );
     return ( %table, processor => $processor, requests => $self->_requests );
 }
 
@@ -141,7 +149,7 @@ sub chart {
     my %line;
     for my $known ( grep { $IN_CHART{ $_->[0] } } @NAMES ) {
         my ( $name, $text ) = @{$known};
-        my @points = $self->_points( 'SQLite', $name, sub { $_[0]{seconds} } );
+        my @points = $self->_points( 'SQLite', $name, $SECONDS );
         push @points, [ EXPECTED, $self->fit( 'SQLite', $name )->at(EXPECTED), 'expected' ] if @points >= FEW;
         $line{ $text =~ tr/`//dr =~ s/rt-s3 //r =~ s/ and module//r } = \@points if @points > 1;
     }
