@@ -89,8 +89,7 @@ sub status {
     return slurp('/proc/self/status') =~ /^$name:\s+(\d+)/m ? $1 : 0;
 }
 
+# Of all threads, also of those that have ended meanwhile
 sub processor {
-    my $sum = 0;
-    $sum += ( split ' ', slurp("$_/schedstat") )[0] for glob '/proc/self/task/*';
-    return $sum / 1e9;
+    return Time::HiRes::clock_gettime( Time::HiRes::CLOCK_PROCESS_CPUTIME_ID() );
 }

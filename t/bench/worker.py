@@ -21,14 +21,6 @@ def status(name):
         return next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))
 
 
-def processor():
-    total = 0
-    for thread in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{thread}/schedstat") as line:
-            total += int(line.read().split()[0])
-    return total / 1e9
-
-
 for line in sys.stdin:
     operation, *words = line.split()
     content = b""
@@ -37,10 +29,10 @@ for line in sys.stdin:
             content = file.read()
     with open("/proc/self/clear_refs", "w") as clear:
         clear.write("5")
-    memory, before, start = status("VmRSS"), processor(), time.monotonic()
+    memory, before, start = status("VmRSS"), time.process_time(), time.monotonic()
     if operation == "store":
         s3.put_object(Bucket=bucket, Key=words[0], Body=content)
     else:
         content = s3.get_object(Bucket=bucket, Key=words[0])["Body"].read()
     end = time.monotonic()
-    print(f"{end - start:.6f} {processor() - before:.6f} {status('VmHWM') - memory} {len(content)}", flush=True)
+    print(f"{end - start:.6f} {time.process_time() - before:.6f} {status('VmHWM') - memory} {len(content)}", flush=True)
