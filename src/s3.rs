@@ -4,6 +4,7 @@
 
 mod answer;
 mod breaker;
+mod buffered;
 mod client;
 mod connection;
 mod credentials;

@@ -20,6 +20,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::buffered::Buffered;
 use super::outcome::{Failure, Retry};
 use super::progress::{Progress, Stage};
 use super::proxy;
@@ -216,7 +217,7 @@ impl Connections {
         }
         let stream = self
             .tls()?
-            .connect(&address.host, socket)
+            .connect(&address.host, Buffered::new(socket))
             .await
             .map_err(|error| no_handshake(&address.authority, &error.to_string()))?;
         Ok(Stream::Tls(Box::new(stream)))

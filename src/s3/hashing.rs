@@ -13,9 +13,9 @@ use crate::process::spawn_without_signals;
 /// Below this many bytes the thread would take longer than it saves.
 const LARGE: u64 = 2_000_000;
 /// Bytes that are handed over at once: waking a thread takes time as well.
-const BATCH: usize = 256 * 1024;
+const BATCH: usize = 512 * 1024;
 /// Batches that may wait, so that memory is bounded where the thread is the slower one.
-const WAITING: usize = 4;
+const WAITING: usize = 2;
 
 static HAS_SEVERAL_PROCESSORS: Lazy<bool> =
     Lazy::new(|| thread::available_parallelism().is_ok_and(|count| count.get() > 1));

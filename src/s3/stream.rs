@@ -1,6 +1,6 @@
-//! The bytes of a connection: counted, never vectored, with or without TLS.
+//! The bytes of a connection: counted, and sent without a signal, with or without TLS.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,7 +8,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_native_tls::TlsStream;
 
+use super::buffered::Buffered;
 use super::progress::Progress;
+
+/// Bytes from which on a piece is sent alone; smaller ones are sent together.
+const LARGE_PIECE: usize = 16 * 1024;
 
 /// A TCP connection that counts what it moves.
 pub(super) struct Socket {
@@ -67,7 +71,7 @@ impl AsyncWrite for Socket {
 /// A connection with or without TLS.
 pub(super) enum Stream {
     Plain(Socket),
-    Tls(Box<TlsStream<Socket>>),
+    Tls(Box<TlsStream<Buffered<Socket>>>),
 }
 
 impl AsyncRead for Stream {
@@ -89,6 +93,32 @@ impl AsyncWrite for Stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
+    }
+
+    /// Else hyper would copy all contents into a buffer of its own first.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut pieces = pieces.iter().filter(|piece| !piece.is_empty());
+        let first = match pieces.next() {
+            None => return self.poll_write(cx, &[]),
+            Some(first) if first.len() >= LARGE_PIECE => return self.poll_write(cx, first),
+            Some(first) => first,
+        };
+        // A request's head, and the content or its beginning.
+        let mut together = Vec::with_capacity(LARGE_PIECE);
+        together.extend_from_slice(first);
+        for piece in pieces {
+            let room = LARGE_PIECE - together.len();
+            together.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+        self.poll_write(cx, &together)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
