@@ -228,9 +228,12 @@ impl Client {
     /// Asks whether there is an object under `key`.
     pub async fn head(&self, budget: &Budget, key: &Key) -> Result<Head> {
         let mut operation = Operation::new(budget, "HEAD", Some(key));
-        operation
-            .headers
-            .push(("x-amz-checksum-mode", "ENABLED".to_owned()));
+        // Backblaze's server refuses what it does not know.
+        if self.config().written.checksum {
+            operation
+                .headers
+                .push(("x-amz-checksum-mode", "ENABLED".to_owned()));
+        }
         let head = self.session.run(&operation, async |s3, exchange| {
             let start = Instant::now();
             let request = HeadObjectRequest {

@@ -264,25 +264,20 @@ fn delete_of_what_is_not_there_is_success() {
 #[test]
 fn head_says_size_and_kept_checksum() {
     let object = content(1000);
-    let (server, store) = scripted(vec![]);
-    assert_eq!(store.head(&object.0, None).unwrap_err().code(), Code::NotFound);
-    put(&store, &object).unwrap();
-    assert_eq!(
-        store.head(&object.0, None).unwrap(),
-        Head {
+    for (checksum, mode) in [("auto", ""), ("never", ""), ("always", "ENABLED")] {
+        let server = Server::start();
+        let store = open(&server, &[("Checksum", checksum)]);
+        assert_eq!(store.head(&object.0, None).unwrap_err().code(), Code::NotFound);
+        put(&store, &object).unwrap();
+        let told = Head {
             size: Some(1000),
-            checksum: None
-        }
-    );
-    assert_eq!(
-        server
-            .state()
-            .requests
-            .last()
-            .unwrap()
-            .header("x-amz-checksum-mode"),
-        "ENABLED"
-    );
+            checksum: None,
+        };
+        assert_eq!(store.head(&object.0, None).unwrap(), told);
+        let state = server.state();
+        let sent = state.requests.last().unwrap().header("x-amz-checksum-mode");
+        assert_eq!(sent, mode, "another server may refuse it");
+    }
     let kept = base64::encode(object.0.as_bytes());
     let told = |kind: &str| {
         format!("HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 1000\r\nx-amz-checksum-sha256: {kept}\r\nx-amz-checksum-type: {kind}\r\n\r\n")

@@ -447,8 +447,8 @@ another one. Default: none.
 
 =item C<Checksum>
 
-Whether the server gets the SHA-256 of an object as a checksum to keep: C<always>, C<never>, or C<auto>. Default:
-C<auto>, which is with Amazon only; some other servers refuse it.
+Whether the server gets the SHA-256 of an object as a checksum to keep, and is asked for it: C<always>, C<never>, or
+C<auto>. Default: C<auto>, which is with Amazon only; some other servers refuse it.
 
 =item C<CAFile>
 
