@@ -90,6 +90,7 @@ sub tables {
             lc "$_ memory" => $self->_table( $_, sub { $_[0]{peak} }, \&_memory, \&_growth ),
         )
     } keys %{ $self->{runs} };
+    return %table if !$self->{runs}{SQLite};
 
     # With another database most of it is that one's
     my $processor = $self->_table( 'SQLite', $PROCESSOR, \&_time, \&_slope );
