@@ -8,13 +8,16 @@ use POSIX ();
 use RT::ExternalStorage::AmazonS3::Tool::Encoding;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Spool;
 
-# Ids read at once; bytes above which a content is not copied
-use constant { PAGE => 1000, LARGE => 4 * 1024 * 1024 };
+use constant STAYS => 'RT::ExternalStorage::AmazonS3::Tool::Attachment';
+
+# Ids read at once; rows looked at without their content at once; bytes above which a content is not copied
+use constant { PAGE => 1000, AHEAD => 100, LARGE => 4 * 1024 * 1024 };
 
 sub new {
     my ( $class, %args ) = @_;
     my $self = bless { %args, page => [], left => $args{batchsize} // -1, seen => {} }, $class;
     my $item = $self->{place}{class}->new( RT->SystemUser )->NewItem;
+    $self->{item}     = ref $item;
     $self->{type}     = RT->Config->Get('DatabaseType');
     $self->{bytes}    = $self->{database}->BytesOf( $self->Column );
     $self->{columns}  = join ', ', grep { lc ne lc $self->Column } sort keys %{ $item->_ClassAccessible };
@@ -100,6 +103,8 @@ sub _Where {
 # is read, and may have nothing read: { id, unread }.
 sub Read {
     my ( $self, $id, $room ) = @_;
+    my $stays = $self->_Stays($id);
+    return { id => $id, why => $stays } if defined $stays;
     my $hint = $self->_Hint($id);
     return { id => $id, unread => 1 } if $hint > LARGE && !$room->($hint);
     my $row = $self->_Whole($id) or return { id => $id, why => 'it is gone' };
@@ -141,11 +146,33 @@ sub Read {
     };
 }
 
+# Why an attachment stays where it is, where RT says so without its content. Most do, so many are asked about at once.
+sub _Stays {
+    my ( $self, $id ) = @_;
+    return undef               if $self->{place}{class} ne 'RT::Attachments';
+    return $self->{stays}{$id} if exists $self->{stays}{$id};
+    require RT::ExternalStorage::AmazonS3::Tool::Attachment;
+    my ( $page, @ids ) = ( $self->{page}, $id );
+    push @ids, @{$page}[ 0 .. ( @{$page} < AHEAD ? $#{$page} : AHEAD - 1 ) ];
+    $self->{stays} = { map { $_ => undef } @ids };
+    my @columns = map {lc} split /, /, $self->{columns};
+    my $query = "SELECT $self->{columns} FROM " . $self->Table . ' WHERE id IN (' . join( ', ', ('?') x @ids ) . ')';
+
+    for my $values ( @{ $self->{database}->Select( $query, @ids ) } ) {
+        my %row;
+        @row{@columns} = @{$values};
+        my ($length) = ( $row{headers} // '' ) =~ /(?:\A|\n)Content-Length:\s+(\d*)/i or next;
+        my $why = STAYS->new( RT->SystemUser )->Why( \%row, $length || 0 );
+        $self->{stays}{ $row{id} } = $why if defined $why;
+    }
+    return $self->{stays}{$id};
+}
+
 # A row as RT's object. RT asks it for its content's length only: of a large one, which was read already, that is known.
 sub _Object {
     my ( $self, $row, $content ) = @_;
     my $class  = $self->{place}{class};
-    my $object = $class->new( RT->SystemUser )->NewItem;
+    my $object = $self->{item}->new( RT->SystemUser );
     if ( $content && $class ne 'RT::Attachments' ) {
         my $enough = RT->Config->Get('ExternalStorageCutoffSize') + 1;
         $enough = length $$content if length $$content < $enough;

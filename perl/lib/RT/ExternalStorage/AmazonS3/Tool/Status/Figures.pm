@@ -101,7 +101,7 @@ sub _Read {
         map {"CASE WHEN ContentEncoding = 'external' THEN NULL ELSE $_ END"} $length, split /, /, $DECIDES{$sign};
     my $query = "SELECT id, $month, ContentEncoding, CASE WHEN ContentEncoding = 'external' THEN $column END, $other "
         . "FROM $table WHERE id > ? AND id <= ? AND $column IS NOT NULL";
-    my $class = BELOW . ( $sign eq 'A' ? '::Attachment' : '::Value' );
+    my $class = $sign eq 'A' ? 'RT::ExternalStorage::AmazonS3::Tool::Attachment' : BELOW . '::Value';
     eval "require $class; 1" or die $@;    ## no critic (ProhibitStringyEval): one of the two
     my $rule = $class->new( RT->SystemUser );
     my ($most) = $self->{database}->Select("SELECT MAX(id) FROM $table")->[0][0];
