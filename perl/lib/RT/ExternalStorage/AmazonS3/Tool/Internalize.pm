@@ -255,7 +255,8 @@ In the bucket nothing is deleted. C<rt-s3 verify --orphans> lists what nothing r
 
 It holds the lock of RT's externalizer, so that there is one at a time on this machine, and lowers RT's high-water mark:
 the next C<rt-s3 externalize> or F<rt-externalize-attachments> moves what it finds in the database into the bucket again.
-Whoever wants it to stay there takes them out of cron first, on every machine.
+Whoever wants it to stay there takes them out of cron first, on every machine. Moving a single old one back lowers the
+mark, too: the next run looks again at every row that came after it.
 
 =head2 How much it will be
 
