@@ -5,6 +5,10 @@
 #
 #     worker.pl rt                                   (in RT's environment)
 #     worker.pl net-amazon-s3 HOST:PORT SECURE BUCKET
+#     worker.pl bare URL BUCKET CA
+#
+# "bare" is what cannot be undercut: the bytes and the server's own work, over one connection. It takes the key for the hash,
+# looks at nothing that it reads, and keeps none of it.
 
 use strict;
 use warnings;
@@ -12,8 +16,9 @@ use warnings;
 use Time::HiRes ();
 
 STDOUT->autoflush(1);
-my ( $what,  @arguments ) = @ARGV;
-my ( $store, $get )       = $what eq 'rt' ? rt() : net_amazon_s3(@arguments);
+my ( $what, @arguments ) = @ARGV;
+my %worker = ( rt => \&rt, 'net-amazon-s3' => \&net_amazon_s3, bare => \&bare );
+my ( $store, $get ) = $worker{$what}->(@arguments);
 while ( defined( my $line = readline STDIN ) ) {
     my ( $operation, @words ) = split ' ', $line;
     my $content = $operation eq 'store' ? slurp( shift @words ) : undef;
@@ -74,6 +79,59 @@ sub net_amazon_s3 {
             return length $object->{value};
         },
     );
+}
+
+sub bare {
+    my ( $url, $bucket, $authority ) = @_;
+    require IO::Socket::SSL;
+    require Net::Amazon::Signature::V4;
+    require HTTP::Request;
+    my ( $scheme, $address ) = $url =~ m{\A(https?)://(.*)};
+    my ( $host, $port ) = split /:/, $address;
+    my $class = $scheme eq 'https' ? 'IO::Socket::SSL' : 'IO::Socket::INET';
+    my $socket =
+        $class->new( PeerAddr => '127.0.0.1', PeerPort => $port, SSL_hostname => $host, SSL_ca_file => $authority )
+        or die "$url: $!";
+    setsockopt $socket, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1 or die $!;
+    my $signer =
+        Net::Amazon::Signature::V4->new( @ENV{qw(AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY)}, 'us-east-1', 's3' );
+    my $buffer = ' ' x 262_144;
+    my $ask    = sub {
+        my ( $method, $key, $content ) = @_;
+        my @headers = $content ? ( 'X-Amz-Content-SHA256' => $key, 'If-None-Match' => '*' ) : ();
+        my $request = HTTP::Request->new( $method, "$url/$bucket/$key", [ @headers, Host => $address ] );
+        $request = $signer->sign($request);
+        $request->header( 'Content-Length' => length $$content ) if $content;
+        my $head = "$method /$bucket/$key HTTP/1.1\r\n" . $request->headers->as_string("\r\n") . "\r\n";
+        write_all( $socket, \$head );
+        write_all( $socket, $content ) if $content;
+        my ( $answer, $left ) = ('');
+
+        while ( !defined $left || $left > 0 ) {
+            my $read = sysread $socket, $buffer, 262_144 or die "$url: $!";
+            if ( defined $left ) { $left -= $read; next }
+            $answer .= substr $buffer, 0, $read;
+            my $end = index $answer, "\r\n\r\n";
+            next if $end < 0;
+            die $answer if $answer !~ m{\AHTTP/1.1 200 };
+            my ($size) = $answer =~ /^content-length:\s*(\d+)/im;
+            $left = ( $size // 0 ) - ( length($answer) - $end - 4 );
+            return $size // 0 if $left <= 0;
+            $answer = "$size";
+        }
+        return $answer;
+    };
+    return ( sub { $ask->( PUT => @_ ); return length ${ $_[1] } }, sub { return $ask->( GET => $_[0] ) } );
+}
+
+sub write_all {
+    my ( $socket, $content ) = @_;
+    my $sent = 0;
+    while ( $sent < length $$content ) {
+        my $written = syswrite $socket, $$content, 262_144, $sent;
+        $sent += $written // die "write: $!";
+    }
+    return;
 }
 
 sub slurp {

@@ -20,7 +20,7 @@ Rts3::Bench::Objects - one object after the other, by all peers in turn
 
 =head2 run rounds => NUMBER
 
-The table of all sizes, schemes and round trips.
+The table of all sizes, schemes and round trips. Of large objects also what the server and the wire take alone.
 
 =head2 new s3 => $s3, scheme => $scheme, host => $host, peers => [ NAME, ... ], [options => %ExternalStorage]
 
@@ -35,33 +35,19 @@ C<< { store => { PEER => { seconds, processor, memory } }, get => ... } >>, each
 
 use constant { KB => 1_000, MB => 1_000_000, GB => 1_000_000_000 };
 
-my @ALL  = Rts3::Bench::Peer->names;
-my @FEW  = qw(ours own aws-sdk-s3);
-my @WHAT = (
-    { scheme => 'http',  round_trip => 0,  size => 10 * KB, name => '10 kB', rounds => 40, peers => \@ALL },
-    { scheme => 'https', round_trip => 0,  size => 10 * KB, name => '10 kB', rounds => 40, peers => \@ALL },
-    { scheme => 'http',  round_trip => 30, size => 10 * KB, name => '10 kB', rounds => 15, peers => \@ALL },
-    { scheme => 'https', round_trip => 30, size => 10 * KB, name => '10 kB', rounds => 15, peers => \@ALL },
-    { scheme => 'http',  round_trip => 0,  size => 10 * MB, name => '10 MB', rounds => 11, peers => \@ALL },
-    { scheme => 'http',  round_trip => 30, size => 10 * MB, name => '10 MB', rounds => 7,  peers => \@FEW },
-    {
-        scheme     => 'http',
-        round_trip => 0,
-        size       => 100 * MB,
-        name       => '100 MB',
-        rounds     => 3,
-        peers      => \@FEW,
-        memory     => 1
-    },
-    {
-        scheme     => 'https',
-        round_trip => 0,
-        size       => 1 * GB,
-        name       => '1 GB',
-        rounds     => 3,
-        peers      => \@FEW,
-        processor  => 1
-    },
+my @PEERS = Rts3::Bench::Peer->names;
+my @FEW   = ( qw(ours own aws-sdk-s3), 'bare' );
+my @ALL   = ( @PEERS, 'bare' );
+my @WHAT  = (
+    { scheme => 'http',  size => 10 * KB,  name => '10 kB',  rounds => 40, peers => \@PEERS },
+    { scheme => 'http',  size => 10 * KB,  name => '10 kB',  rounds => 40, peers => \@PEERS, nagle => 1 },
+    { scheme => 'https', size => 10 * KB,  name => '10 kB',  rounds => 40, peers => \@PEERS },
+    { scheme => 'http',  size => 10 * KB,  name => '10 kB',  rounds => 15, peers => \@PEERS, round_trip => 30 },
+    { scheme => 'https', size => 10 * KB,  name => '10 kB',  rounds => 15, peers => \@PEERS, round_trip => 30 },
+    { scheme => 'http',  size => 10 * MB,  name => '10 MB',  rounds => 15, peers => \@ALL },
+    { scheme => 'http',  size => 10 * MB,  name => '10 MB',  rounds => 9,  peers => \@FEW, round_trip => 30 },
+    { scheme => 'http',  size => 100 * MB, name => '100 MB', rounds => 3,  peers => \@FEW, memory     => 1 },
+    { scheme => 'https', size => 1 * GB,   name => '1 GB',   rounds => 3,  peers => \@FEW, processor  => 1 },
 );
 my %VERB = ( store => 'Store', get => 'Get' );
 
@@ -69,19 +55,25 @@ sub options { return () }
 
 sub run {
     my ( $class, %option ) = @_;
-    my %heading = ( ours => 'this module', own => "RT's own", 'net-amazon-s3' => 'Net::Amazon::S3' );
+    my %heading = (
+        ours            => 'this module',
+        own             => "RT's own",
+        'net-amazon-s3' => 'Net::Amazon::S3',
+        bare            => 'server and wire alone'
+    );
     my ( @times, @others );
     my $number = 0;
     for my $what (@WHAT) {
-        my $s3     = Rts3::Bench::server();
+        my $s3     = Rts3::Bench::server( nagle => $what->{nagle} );
         my $port   = ( $what->{scheme} eq 'https' ? $s3->https : $s3->http ) =~ s{.*:}{}r;
-        my $relay  = Rts3::Bench::Relay->start( $port, $what->{round_trip} );
+        my $relay  = Rts3::Bench::Relay->start( $port, $what->{round_trip} // 0 );
         my $bench  = $class->new( %{$what}, s3 => $s3, host => 'localhost:' . $relay->port, number => ++$number );
         my $result = $bench->measure( size => $what->{size}, rounds => $option{rounds} // $what->{rounds} );
         for my $operation (qw(store get)) {
             my $of   = $result->{$operation};
             my $name = "$VERB{$operation} $what->{name}, $what->{scheme}";
-            $name .= ", $what->{round_trip} ms" if $what->{round_trip};
+            $name .= ", $what->{round_trip} ms"        if $what->{round_trip};
+            $name .= ", server with Nagle's algorithm" if $what->{nagle};
             push @times, row( $name, map { $of->{$_} ? 1000 * $of->{$_}{seconds} : undef } @ALL );
             print "$times[-1]\n";
             push @others,

@@ -33,6 +33,7 @@ my %START = (
     'aws-sdk-s3'    => \&_aws_sdk,
     boto3           => \&_boto3,
     'net-amazon-s3' => \&_net_amazon_s3,
+    bare            => \&_bare,
 );
 
 sub names { return qw(ours own aws-sdk-s3 boto3 net-amazon-s3) }
@@ -88,6 +89,11 @@ sub _aws_sdk {
 sub _boto3 {
     my ( $self, $name, %how ) = @_;
     return ( {}, python('boto3==1.44.8') . '/python', "$BENCH/worker.py", "$how{scheme}://$how{host}", $how{bucket} );
+}
+
+sub _bare {
+    my ( $self, $name, %how ) = @_;
+    return ( {}, $^X, "$BENCH/worker.pl", $name, "$how{scheme}://$how{host}", $how{bucket}, $how{s3}->ca );
 }
 
 sub _net_amazon_s3 {
