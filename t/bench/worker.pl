@@ -86,18 +86,13 @@ sub bare {
     require IO::Socket::SSL;
     require Net::Amazon::Signature::V4;
     require HTTP::Request;
-    my ( $scheme, $address ) = $url =~ m{\A(https?)://(.*)};
-    my ( $host, $port ) = split /:/, $address;
-    my $class = $scheme eq 'https' ? 'IO::Socket::SSL' : 'IO::Socket::INET';
-    my $socket =
-        $class->new( PeerAddr => '127.0.0.1', PeerPort => $port, SSL_hostname => $host, SSL_ca_file => $authority )
-        or die "$url: $!";
-    setsockopt $socket, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1 or die $!;
-    my $signer =
-        Net::Amazon::Signature::V4->new( @ENV{qw(AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY)}, 'us-east-1', 's3' );
-    my $buffer = ' ' x 262_144;
-    my $ask    = sub {
+    my ($address) = $url =~ m{//(.*)};
+    my @keys      = @ENV{qw(AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY)};
+    my $signer    = Net::Amazon::Signature::V4->new( @keys, 'us-east-1', 's3' );
+    my ( $socket, $used );
+    my $ask = sub {
         my ( $method, $key, $content ) = @_;
+        $socket = connection( $url, $authority ) if !$socket || time - $used > 5;
         my @headers = $content ? ( 'X-Amz-Content-SHA256' => $key, 'If-None-Match' => '*' ) : ();
         my $request = HTTP::Request->new( $method, "$url/$bucket/$key", [ @headers, Host => $address ] );
         $request = $signer->sign($request);
@@ -105,23 +100,39 @@ sub bare {
         my $head = "$method /$bucket/$key HTTP/1.1\r\n" . $request->headers->as_string("\r\n") . "\r\n";
         write_all( $socket, \$head );
         write_all( $socket, $content ) if $content;
-        my ( $answer, $left ) = ('');
-
-        while ( !defined $left || $left > 0 ) {
-            my $read = sysread $socket, $buffer, 262_144 or die "$url: $!";
-            if ( defined $left ) { $left -= $read; next }
-            $answer .= substr $buffer, 0, $read;
-            my $end = index $answer, "\r\n\r\n";
-            next if $end < 0;
-            die $answer if $answer !~ m{\AHTTP/1.1 200 };
-            my ($size) = $answer =~ /^content-length:\s*(\d+)/im;
-            $left = ( $size // 0 ) - ( length($answer) - $end - 4 );
-            return $size // 0 if $left <= 0;
-            $answer = "$size";
-        }
-        return $answer;
+        my $size = drain($socket);
+        $used = time;
+        return $size;
     };
     return ( sub { $ask->( PUT => @_ ); return length ${ $_[1] } }, sub { return $ask->( GET => $_[0] ) } );
+}
+
+sub connection {
+    my ( $url, $authority ) = @_;
+    my ( $scheme, $host, $port ) = $url =~ m{\A(https?)://(.*):(\d+)\z};
+    my $class  = $scheme eq 'https' ? 'IO::Socket::SSL' : 'IO::Socket::INET';
+    my @tls    = ( SSL_hostname => $host, SSL_ca_file => $authority );
+    my $socket = $class->new( PeerAddr => '127.0.0.1', PeerPort => $port, @tls ) or die "$url: $!";
+    setsockopt $socket, Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1 or die "$url: $!";
+    return $socket;
+}
+
+# Reads an answer, and drops it; its length
+sub drain {
+    my ($socket) = @_;
+    my ( $head, $size, $got ) = ('');
+    while ( !defined $size || $got < $size ) {
+        my $read = sysread $socket, my $buffer, 262_144 or die "read: $!";
+        $got += $read;
+        next if defined $size;
+        $head .= $buffer;
+        my $end = index $head, "\r\n\r\n";
+        next if $end < 0;
+        die $head if $head !~ m{\AHTTP/1.1 200 };
+        $size = $head =~ /^content-length:\s*(\d+)/im ? $1 : 0;
+        $got -= $end + 4;
+    }
+    return $size;
 }
 
 sub write_all {

@@ -87,9 +87,8 @@ sub row {
         $all += $percent;
     }
     my @shares = map { sprintf '%.0f %%', 100 * ( $share{ $_->[0] } // 0 ) / $all } @GROUPS;
-    my $row    = join ' | ', "$VERB{ $what->{operation} } $what->{name}, $what->{scheme}", ( split ' ', $call, 2 ),
-        @shares;
-    $row =~ s/([\d.]+) ([\d.]+)/$1 ms | $2 ms/;
+    my $name   = "$VERB{ $what->{operation} } $what->{name}, $what->{scheme}";
+    my $row    = join ' | ', $name, ( map {"$_ ms"} split ' ', $call ), @shares;
     print "| $row |\n";
     return "| $row |";
 }
