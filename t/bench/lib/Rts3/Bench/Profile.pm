@@ -15,6 +15,10 @@ Rts3::Bench::Profile - where the time of Store and Get goes
 
 =head1 METHODS
 
+=head2 missing
+
+What is needed and not there, or undef.
+
 =head2 run
 
 A table: one row for an operation and a size, with the shares of the processor's time that perf has seen.
@@ -53,9 +57,12 @@ my @GROUPS = (
 
 sub options { return () }
 
+sub missing {
+    return ( grep { -x "$_/perf" } split /:/, $ENV{PATH} ) ? undef : 'perf is needed: apt-get install linux-perf';
+}
+
 sub run {
     my ($class) = @_;
-    die "perf is needed: apt-get install linux-perf\n" if !grep { -x "$_/perf" } split /:/, $ENV{PATH};
     local $ENV{RTS3_LIBRARY} = with_symbols();
     my $s3   = Rts3::Bench::server();
     my @rows = map { row( $s3, $_ ) } @WHAT;
