@@ -19,6 +19,7 @@ mod pace;
 mod presign;
 mod progress;
 mod proxy;
+mod put;
 mod resolve;
 mod retry;
 mod session;
@@ -31,7 +32,7 @@ mod wire;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use client::{Client, Head, Put, Write};
+pub use client::{Client, Head};
 pub use connection::Network;
 pub use credentials::{Credentials, Found};
 pub use learned::Learned;
@@ -39,6 +40,7 @@ pub use listing::{Listed, Listing};
 pub(crate) use pace::ASK_ABOVE;
 pub(crate) use presign::encode_value;
 pub use presign::Presigner;
+pub use put::{Put, Write};
 pub use retry::Budget;
 pub use transfer::Output;
 pub(crate) use transfer::LARGEST_OBJECT;
