@@ -6,7 +6,6 @@ use warnings;
 
 use Digest::SHA qw(sha256_hex);
 use FindBin;
-use IO::Select;
 use IO::Socket::INET;
 use MIME::Base64 qw(encode_base64);
 use POSIX        ();
@@ -14,6 +13,7 @@ use Test::More;
 
 use lib "$FindBin::Bin/lib", "$FindBin::Bin/../perl/lib";
 use Rts3::Test::Needs qw(needs_library needs_s3);
+use Rts3::Test::Proxy ();
 
 delete @ENV{ grep {/_proxy$/i} keys %ENV };
 my $native = needs_library;
@@ -65,18 +65,7 @@ sub forward {
     else {
         syswrite $upstream, $head =~ s{ http://[^/ ]+}{ }r;
     }
-    my $both = IO::Select->new( $client, $upstream );
-    while ( my @ready = $both->can_read ) {
-        for my $from (@ready) {
-            sysread $from, my $bytes, 65_536 or return;
-            my $to = $from == $client ? $upstream : $client;
-            while ( length $bytes ) {
-                my $written = syswrite $to, $bytes or return;
-                substr $bytes, 0, $written, '';
-            }
-        }
-    }
-    return;
+    return Rts3::Test::Proxy::relay( $client, $upstream );
 }
 
 sub round_trip {

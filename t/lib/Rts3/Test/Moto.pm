@@ -5,8 +5,6 @@ use warnings;
 
 use parent 'Rts3::Test::RealServer';
 
-use Rts3::Test::File qw(spew);
-
 =head1 NAME
 
 Rts3::Test::Moto - moto's S3 server, from PyPI
@@ -56,21 +54,8 @@ sub missing {
 }
 
 sub install {
-    my $class    = shift;
-    my $home     = $class->_home;
-    my $complete = "$home/complete";
-    my ($python) = grep {-x} '/usr/bin/python3', map {"$_/python3"} split /:/, $ENV{PATH};
-    die "there is no python3\n" if !$python;
-    $class->once(
-        "moto-$Version",
-        sub { -e $complete },
-        sub {
-            my %run = ( timeout => 600, env => { %ENV, PIP_DISABLE_PIP_VERSION_CHECK => 1 } );
-            $class->must_run( 'A virtual environment', %run, command => [ $python, qw(-m venv --clear), $home ] );
-            $class->must_run( 'pip', %run, command => [ "$home/bin/pip", qw(install -q --no-deps), @packages ] );
-            spew( $complete, "@packages\n" );
-        }
-    );
+    my $class = shift;
+    $class->virtual_environment( "moto-$Version", \@packages );
     return;
 }
 

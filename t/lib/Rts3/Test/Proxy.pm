@@ -89,12 +89,22 @@ sub _serve {
         if -e "$self->{dir}/refuse" || $method ne 'CONNECT';
     my $upstream = IO::Socket::INET->new($server) or return;
     syswrite $client, "HTTP/1.1 200 Connection established\r\n\r\n";
-    my $both = IO::Select->new( $client, $upstream );
+    return relay( $client, $upstream );
+}
 
+=head2 relay $client, $server
+
+A function: passes on what either of two sockets sends, until one of them has ended.
+
+=cut
+
+sub relay {
+    my ( $client, $server ) = @_;
+    my $both = IO::Select->new( $client, $server );
     while ( my @ready = $both->can_read ) {
         for my $from (@ready) {
             sysread $from, my $bytes, 65_536 or return;
-            my $to = $from == $client ? $upstream : $client;
+            my $to = $from == $client ? $server : $client;
             while ( length $bytes ) {
                 my $written = syswrite $to, $bytes or return;
                 substr $bytes, 0, $written, '';

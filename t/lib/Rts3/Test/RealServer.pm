@@ -14,7 +14,7 @@ use File::Temp       ();
 use IO::Socket::INET ();
 use Time::HiRes      qw(sleep time);
 
-use Rts3::Test::File    qw(slurp);
+use Rts3::Test::File    qw(slurp spew);
 use Rts3::Test::Process ();
 use Rts3::Test::S3Client;
 
@@ -57,6 +57,33 @@ sub once {
     close $lock or croak "$file: $!";
     $there->()  or croak "$name could not be made";
     return;
+}
+
+=head2 virtual_environment $name, \@packages, $more
+
+The directory with these packages of PyPI, and nothing that they depend on; C<< $more->( $directory, %run ) >> adds to it
+before it is complete.
+
+=cut
+
+sub virtual_environment {
+    my ( $class, $name, $packages, $more ) = @_;
+    my $home     = $class->cache . "/$name";
+    my $complete = "$home/complete";
+    my ($python) = grep {-x} '/usr/bin/python3', map {"$_/python3"} split /:/, $ENV{PATH};
+    die "there is no python3\n" if !$python;
+    $class->once(
+        $name,
+        sub { -e $complete },
+        sub {
+            my %run = ( timeout => 600, env => { %ENV, PIP_DISABLE_PIP_VERSION_CHECK => 1 } );
+            $class->must_run( 'A virtual environment', %run, command => [ $python, qw(-m venv --clear), $home ] );
+            $class->must_run( 'pip', %run, command => [ "$home/bin/pip", qw(install -q --no-deps), @{$packages} ] );
+            $more->( $home, %run ) if $more;
+            spew( $complete, "@{$packages}\n" );
+        }
+    );
+    return $home;
 }
 
 =head2 must_run $what, timeout => $seconds, command => \@command, env => \%env

@@ -54,35 +54,19 @@ sub _node {
 }
 
 sub install {
-    my $class    = shift;
-    my $home     = $class->_home;
-    my $complete = "$home/complete";
-    my ($python) = grep {-x} '/usr/bin/python3', map {"$_/python3"} split /:/, $ENV{PATH};
-    die "there is no python3\n" if !$python;
-    $Cache->once(
-        "html-validate-$Version",
-        sub { -e $complete },
-        sub {
-            my %run = ( timeout => 600, env => { %ENV, PIP_DISABLE_PIP_VERSION_CHECK => 1 } );
-            $Cache->must_run( 'A virtual environment', %run, command => [ $python, qw(-m venv --clear), $home ] );
-            $Cache->must_run( 'pip', %run, command => [ "$home/bin/pip", qw(install -q --no-deps), $Node ] );
-            $run{env}{PATH} = $class->_node . ":$run{env}{PATH}";
-            $Cache->must_run(
-                'npm', %run,
-                command => [
-                    $class->_node . '/node',
-                    $class->_node . '/../lib/node_modules/npm/bin/npm-cli.js',
-                    qw(install --no-audit --no-fund --ignore-scripts --prefer-dedupe),
-                    "--before=$Before",
-                    '--prefix',
-                    $home,
-                    "html-validate\@$Version"
-                ]
-            );
-            spew( "$home/htmlvalidate.json", '{"root":true,"extends":["html-validate:standard"]}' );
-            spew( $complete,                 "$Node $Version\n" );
-        }
-    );
+    my $class = shift;
+    $Cache->virtual_environment( "html-validate-$Version", [$Node], sub { $class->_install_npm(@_) } );
+    return;
+}
+
+sub _install_npm {
+    my ( $class, $home, %run ) = @_;
+    my $node = $class->_node;
+    my @npm  = ( "$node/node", "$node/../lib/node_modules/npm/bin/npm-cli.js" );
+    my @how  = ( qw(install --no-audit --no-fund --ignore-scripts --prefer-dedupe), "--before=$Before" );
+    $run{env} = { %{ $run{env} }, PATH => "$node:$run{env}{PATH}" };
+    $Cache->must_run( 'npm', %run, command => [ @npm, @how, '--prefix', $home, "html-validate\@$Version" ] );
+    spew( "$home/htmlvalidate.json", '{"root":true,"extends":["html-validate:standard"]}' );
     return;
 }
 

@@ -9,6 +9,7 @@ use File::Basename qw(dirname);
 use IPC::Open2     ();
 
 use Rts3::Test::OwnBackend ();
+use Rts3::Test::RealServer ();
 use Rts3::Test::RT         ();
 
 =head1 NAME
@@ -26,6 +27,10 @@ Rts3::Bench::Peer - a program that stores and reads, and says what that took
 
 my $BENCH = Cwd::abs_path( dirname(__FILE__) . '/../../..' );
 my $CACHE = Cwd::abs_path("$BENCH/..") . '/.cache';
+
+my @BOTO3 = qw(
+    boto3==1.44.8 botocore==1.44.8 jmespath==1.1.0 python-dateutil==2.9.0.post0 s3transfer==0.19.3 six==1.17.0 urllib3==2.8.0
+);
 
 my %START = (
     ours            => \&_rt,
@@ -88,7 +93,7 @@ sub _aws_sdk {
 
 sub _boto3 {
     my ( $self, $name, %how ) = @_;
-    return ( {}, python('boto3==1.44.8') . '/python', "$BENCH/worker.py", "$how{scheme}://$how{host}", $how{bucket} );
+    return ( {}, python(@BOTO3) . '/python', "$BENCH/worker.py", "$how{scheme}://$how{host}", $how{bucket} );
 }
 
 sub _bare {
@@ -102,18 +107,10 @@ sub _net_amazon_s3 {
         $how{bucket} );
 }
 
-# The directory of programs of a package from PyPI, which is installed once
+# The directory of programs of packages from PyPI, which are installed once
 sub python {
-    my ($package) = @_;
-    my $home = "$CACHE/" . $package =~ s/==/-/r;
-    if ( !-e "$home/installed" ) {
-        system( 'python3', '-m', 'venv', $home ) == 0 or Carp::croak('no venv');
-        system( "$home/bin/pip", qw(--quiet --disable-pip-version-check install), $package ) == 0
-            or Carp::croak("no $package");
-        open my $mark, '>', "$home/installed" or Carp::croak("$home: $!");
-        close $mark or Carp::croak("$home: $!");
-    }
-    return "$home/bin";
+    my ( $name, @more ) = @_;
+    return Rts3::Test::RealServer->virtual_environment( $name =~ s/==/-/r, [ $name, @more ] ) . '/bin';
 }
 
 sub store { my ( $self, $file, $key ) = @_; return $self->_ask("store $file $key") }
