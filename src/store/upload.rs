@@ -61,21 +61,22 @@ impl Store {
 
     async fn store_once(&self, client: &Client, budget: &Budget, upload: &Upload<'_>) -> Result<Stored> {
         let supports_condition = self.local().learned.supports_condition();
-        let mut write = match supports_condition && upload.size() > ASK_ABOVE {
-            true => Write::NewOrAsk,
-            false => Write::New,
-        };
-        if client.asks_first(upload.size()) || (!supports_condition && upload.size() > ASK_ABOVE) {
-            if let Some(head) = ask(client, budget, upload.key()).await? {
-                return self.accept_or_mend(client, budget, upload, Some(head)).await;
-            }
-            write = Write::New;
-        }
-        if !supports_condition {
-            put_over(client, budget, upload).await?;
-            return Ok(Stored::Perhaps);
-        }
+        let is_large = upload.size() > ASK_ABOVE;
+        let mut asks = client.asks_first(upload.size()) || (is_large && !supports_condition);
         loop {
+            if asks {
+                if let Some(head) = ask(client, budget, upload.key()).await? {
+                    return self.accept_or_mend(client, budget, upload, Some(head)).await;
+                }
+            }
+            if !supports_condition {
+                put_over(client, budget, upload).await?;
+                return Ok(Stored::Perhaps);
+            }
+            let write = match is_large && !asks {
+                true => Write::NewOrAsk,
+                false => Write::New,
+            };
             match client.put(budget, upload, write).await? {
                 Put::Stored => return Ok(Stored::New),
                 Put::Exists => return self.accept_or_mend(client, budget, upload, None).await,
@@ -86,12 +87,7 @@ impl Store {
                     return Ok(Stored::Perhaps);
                 }
                 Put::Unclear(error) if budget.left().is_zero() => return Err(error),
-                Put::Unclear(_) => {
-                    if let Some(head) = ask(client, budget, upload.key()).await? {
-                        return self.accept_or_mend(client, budget, upload, Some(head)).await;
-                    }
-                    write = Write::New;
-                }
+                Put::Unclear(_) => asks = true,
             }
         }
     }

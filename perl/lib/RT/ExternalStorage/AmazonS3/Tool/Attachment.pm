@@ -6,9 +6,7 @@ use warnings;
 use parent 'RT::Attachment';
 
 sub Moves {
-    my ( $self, $type, $length ) = @_;
-    @{$self}{qw(rts3_type rts3_length)} = ( $type // '', $length );
-    my ($moves) = $self->ShouldStoreExternally;
+    my ($moves) = _Ask(@_);
     return $moves ? 1 : 0;
 }
 
@@ -16,9 +14,14 @@ sub Moves {
 sub Why {
     my ( $self, $row, $length ) = @_;
     $self->DBIx::SearchBuilder::Record::LoadFromHash($row);
-    @{$self}{qw(rts3_type rts3_length)} = ( $row->{contenttype} // '', $length );
-    my ( $moves, $why ) = $self->ShouldStoreExternally;
+    my ( $moves, $why ) = $self->_Ask( $row->{contenttype}, $length );
     return $moves ? undef : $why // 'RT keeps it';
+}
+
+sub _Ask {
+    my ( $self, $type, $length ) = @_;
+    @{$self}{qw(rts3_type rts3_length)} = ( $type // '', $length );
+    return $self->ShouldStoreExternally;
 }
 
 # RT's own would read the content, and write its length down
