@@ -98,8 +98,24 @@ subtest 'months' => sub {
     my @years = map {s/:.*//r} columns( $chart->Months( title => 'x', months => $three ) );
     is_deeply( \@years, [ 2024 .. 2026 ], 'of a longer time years' );
     my @columns = columns( $chart->Months( title => 'x', months => \%long, of => 'count' ) );
-    is( scalar @columns, 30,                                               '... of a very long time the last ones' );
-    is( $columns[0],     'to 1997: 0 in S3, 36 in the database',           '... and all before in one' );
+    is( scalar @columns, 30,                                     '... of a very long time the last ones' );
+    is( $columns[0],     'to 1997: 0 in S3, 36 in the database', '... and all before in one' );
+    my %wrong = ( %months, map { $_ => { database => [ 1, 10 ] } } '1970-01', '9999-12' );
+    is_deeply(
+        [ columns( $chart->Months( title => 'x', months => \%wrong, of => 'count' ) ) ],
+        [
+            'to 2023: 0 in S3, 1 in the database',
+            '2024: 2 in S3, 0 in the database',
+            'from 2025: 1 in S3, 2 in the database'
+        ],
+        'wrong dates do not make a row of empty years'
+    );
+    my $future = { map { $_ => { external => [ 1, 1 ] } } '2024-11', '2024-12', '9999-12' };
+    is_deeply(
+        [ map {s/:.*//r} columns( $chart->Months( title => 'x', months => $future ) ) ],
+        [ '2024-11', 'from 2024-12' ],
+        '... and leave months months'
+    );
     is( scalar columns( $chart->Months( title => 'x', months => {} ) ), 0, 'none' );
     like( $chart->Months( title => 'x', months => \%months, names => { external => 'draußen' } ),
         qr/draußen/, 'other names' );
@@ -111,6 +127,7 @@ subtest 'quantities' => sub {
         1      => '1 byte',
         999    => '999 bytes',
         1000   => '1.0 kB',
+        999960 => '1.0 MB',
         1.5e12 => '1.5 TB',
         3e18   => '3000.0 PB'
     );

@@ -3,6 +3,8 @@ package RT::ExternalStorage::AmazonS3::Chart;
 use strict;
 use warnings;
 
+use POSIX ();
+
 use RT::ExternalStorage::AmazonS3::Quantity qw(number size);
 
 # In units of the picture, which takes the width that the page has for it
@@ -10,6 +12,9 @@ use constant { WIDTH => 400, ROW => 42, BAR => 12, HEIGHT => 150, TOP => 20, BOT
 
 # Months in a row that can be told apart; of a longer time there are columns for years, of which the last ones
 use constant { MOST_MONTHS => 24, MOST_YEARS => 30 };
+
+# Seconds
+use constant YEAR => 365 * 86_400;
 
 # Of fewer columns each is as wide as if there were so many
 use constant FEW => 6;
@@ -78,19 +83,49 @@ sub Months {
 
 # One for each month from the first to the last one, or for each year
 sub _Columns {
-    my ( $months, $of ) = @_;
-    my @names  = sort grep {/\A\d{4}-(?:0[1-9]|1[0-2])\z/} keys %{$months} or return;
-    my @all    = _From( @names[ 0, -1 ] );
-    my $length = @all > MOST_MONTHS ? 4 : 7;
-    if ( $length == 4 ) {
-        @all = substr( $names[0], 0, 4 ) .. substr( $names[-1], 0, 4 );
-        splice @all, 0, @all - MOST_YEARS if @all > MOST_YEARS;
+    my ( $months, $of )   = @_;
+    my ( $first,  $last ) = _Span($months) or return;
+    my @all = _From( $first, $last );
+    return @all > MOST_MONTHS ? __PACKAGE__->Years( $months, $of ) : _Summed( $months, $of, @all );
+}
+
+sub Years {
+    my ( $class, $months, $of ) = @_;
+    my ( $first, $last ) = map { substr $_, 0, 4 } _Span($months) or return;
+    my @all = $first .. $last;
+    if ( @all > MOST_YEARS ) {
+        my %has = map { substr( $_, 0, 4 ) => 1 } keys %{$months};
+        splice @all, 0, @all - MOST_YEARS;
+        shift @all while @all > 1 && !$has{ $all[1] };
     }
+    return _Summed( $months, $of, @all );
+}
+
+# The first month and the last one. One wrong date in the years to come does not make the others too small to be seen.
+sub _Span {
+    my ($months) = @_;
+    my @names    = _Valid($months) or return;
+    my $latest   = POSIX::strftime( '%Y-12', gmtime time + YEAR );
+    my @likely   = grep { $_ le $latest } @names;
+    return @likely ? @likely[ 0, -1 ] : @names[ 0, -1 ];
+}
+
+sub _Valid {
+    my ($months) = @_;
+    my @names = sort grep {/\A\d{4}-(?:0[1-9]|1[0-2])\z/} keys %{$months};
+    return @names;
+}
+
+# What comes before the first one of these months, or years, counts there, and what comes after the last one likewise
+sub _Summed {
+    my ( $months, $of, @all ) = @_;
     my %column = map { $_ => { name => $_, external => 0, database => 0 } } @all;
-    for my $name (@names) {
-        my $column = $column{ substr $name, 0, $length } || $column{ $all[0] };
-        $column->{name} = "to $all[0]" if $column->{name} eq $all[0] && $name lt $all[0];
-        $column->{$_} += $months->{$name}{$_}[$of] // 0 for qw(external database);
+    for my $month ( _Valid($months) ) {
+        my $name   = substr $month, 0, length $all[0];
+        my $end    = $name lt $all[0] ? $all[0] : $all[-1];
+        my $column = $column{$name} || $column{$end};
+        $column->{name} = ( $name lt $all[0] ? 'to ' : 'from ' ) . $end if !$column{$name};
+        $column->{$_} += ( $months->{$month}{$_} || [] )->[$of] // 0 for qw(external database);
     }
     return @column{@all};
 }
@@ -222,7 +257,12 @@ A bar for each row, one below the other. CLASS, the colour: C<external> (if not 
 
 Columns for each month from the first to the last one, or, of more than two years, for each year. MONTHS:
 C<< { '2026-11' => { database => [ COUNT, BYTES ], external => [ COUNT, BYTES ] }, ... } >>. What is not a month is left
-out.
+out; what is said to come after the next year counts with the last one before that.
+
+=head2 Years MONTHS, 0 for numbers or 1 for bytes
+
+The last 30 years, as hashes of C<name>, C<external> and C<database>. Those before them are in the first one, whose name
+says so: C<to 1997>.
 
 =head1 FUNCTIONS
 

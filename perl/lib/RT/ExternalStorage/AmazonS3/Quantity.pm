@@ -13,7 +13,7 @@ my @SPANS = ( [ 86_400, 'day' ], [ 3600, 'hour' ], [ 60, 'minute' ], [ 1, 'secon
 sub size {
     my ($bytes) = @_;
     my $unit = 0;
-    while ( $bytes >= 1000 && $unit < $#UNITS ) {
+    while ( $bytes >= ( $unit ? 999.95 : 1000 ) && $unit < $#UNITS ) {
         $bytes /= 1000;
         $unit++;
     }

@@ -6,6 +6,7 @@ use warnings;
 use I18N::Langinfo ();
 use POSIX          ();
 
+use RT::ExternalStorage::AmazonS3::Chart;
 use RT::ExternalStorage::AmazonS3::Quantity qw(size);
 use RT::ExternalStorage::AmazonS3::Tool::Status::Words;
 
@@ -46,33 +47,24 @@ sub _Longest {
 # A bar for each year
 sub _Years {
     my ( $months, $columns, $is_utf8 ) = @_;
-    my ( %year, $unknown );
-    for my $month ( keys %{$months} ) {
-        my $year = $year{ substr $month, 0, 4 } ||= { external => 0, database => 0 };
-        for my $kind ( grep { $months->{$month}{$_} } keys %{$year} ) {
-            my $bytes = $months->{$month}{$kind}[1];
-            $unknown = 1 if !defined $bytes;
-            $year->{$kind} += $bytes // 0;
-        }
-    }
-    my ( $first, $last ) = ( sort keys %year )[ 0, -1 ];
-    return if !defined $first;
-    $year{$_} //= { external => 0, database => 0 } for $first .. $last;
-    my $most = 0;
-    for my $sum ( map { $_->{external} + $_->{database} } values %year ) {
-        $most = $sum if $sum > $most;
+    my @years = RT::ExternalStorage::AmazonS3::Chart->Years( $months, 1 ) or return;
+    my ( $most, $width ) = ( 0, 0 );
+    for my $year (@years) {
+        $year->{sum} = $year->{external} + $year->{database};
+        $most        = $year->{sum}         if $year->{sum} > $most;
+        $width       = length $year->{name} if length $year->{name} > $width;
     }
     my ( $external, $database ) = $is_utf8 ? ( "\x{2588}", "\x{2591}" ) : ( '#', '=' );
-    my $long  = $columns - length '2026   100.0 GB ';
-    my @lines = 'By year of creation: ' . ( $unknown ? '' : "$external in S3, " ) . "$database in the database";
+    my $unknown = grep { $_->{external} && !defined $_->{external}[1] } values %{$months};
+    my $long    = $columns - $width - length '   100.0 GB ';
+    my @lines   = 'By year of creation: ' . ( $unknown ? '' : "$external in S3, " ) . "$database in the database";
     $lines[0] .= '; sizes in S3 are not known' if $unknown;
-    for my $name ( sort keys %year ) {
-        my %sum    = %{ $year{$name} };
-        my $all    = $sum{external} + $sum{database};
-        my $length = _Length( $all, $most, $long );
-        my $inner  = $sum{external} ? _Length( $sum{external}, $most, $long ) : 0;
-        $inner = $length - 1 if $sum{database} && $inner == $length && $length > 1;
-        push @lines, sprintf '%s  %8s  %s', $name, size($all), $external x $inner . $database x ( $length - $inner );
+    for my $year (@years) {
+        my $length = _Length( $year->{sum}, $most, $long );
+        my $inner  = $year->{external} ? _Length( $year->{external}, $most, $long ) : 0;
+        $inner = $length - 1 if $year->{database} && $inner == $length && $length > 1;
+        my $bar = $external x $inner . $database x ( $length - $inner );
+        push @lines, sprintf( "%-${width}s  %8s  %s", $year->{name}, size( $year->{sum} ), $bar ) =~ s/ +\z//r;
     }
     return ( @lines, '' );
 }
