@@ -10,6 +10,7 @@ use JSON::PP          ();
 use List::Util        qw(sum0);
 use MIME::Base64      qw(encode_base64);
 use MIME::QuotedPrint qw(encode_qp);
+use POSIX             ();
 use Test::More;
 use Time::HiRes qw(sleep);
 
@@ -255,16 +256,16 @@ subtest 'runs' => sub {
     keep( 'verify deep' => { %verified, deep => 1, damaged => 3 } );
     sleep 1.1;
     keep(
-        externalize => { moved  => 0, bytes => 0,  failed => 1, failures => [ { id => 1, why => '<script>&"' } ] },
-        internalize => { moved  => 7, bytes => 10, failed => 1, failures => [] },
-        migrate     => { copied => 8, bytes => 10, failed => 0 },
+        externalize => { moved  => 0, bytes => 0,  failed  => 1, failures => [ { id => 1, why => '<script>&"' } ] },
+        internalize => { moved  => 7, bytes => 10, failed  => 1, failures => [] },
+        migrate     => { copied => 8, bytes => 10, skipped => 3, failed   => 0 },
         map { $_ => {%verified} } 'verify', 'verify whole'
     );
     ( undef, $out, $err ) = $rt->run_tool(qw(status --cached));
     like( $err, qr/^the last rt-s3 verify --deep has found 3 damaged$/m, 'what a plain verify does not see' );
     like( $err, qr/^1 failed in the last rt-s3 internalize$/m,           '... and internalize' );
     like( $out, qr/^  verify --deep: .*, --deep: 5 references, 4 objects: 3 damaged$/m, '... each with its run' );
-    like( $out, qr/^  migrate: .*: 8 copied \(10 bytes\)$/m,                            '... and migrate' );
+    like( $out, qr/^  migrate: .*: 8 copied \(10 bytes\), 3 there already$/m,           '... and migrate' );
 };
 
 # ---- a page
@@ -301,13 +302,22 @@ subtest 'as a page' => sub {
     is( ( stat $file )[2] & oct 777, oct(666) & ~umask, 'as readable as other files' );
     is_deeply( [ glob "$file.*" ], [], 'nothing is left' );
 
-    for my $wrong ( $rt->dir, $rt->dir . '/no/page.html' ) {
+    my ( $link, $pipe ) = map { $rt->dir . "/$_" } qw(link pipe);
+    symlink 'page.html', $link or die "$link: $!";
+    spew( $file, 'the one before' );
+    $rt->run_tool( qw(status --cached --html), $link );
+    ok( -l $link, 'a link stays' );
+    like( slurp($file), qr/\A<!DOCTYPE html>/, '... and what it points to is written' );
+    POSIX::mkfifo( $pipe, oct 600 ) or die "$pipe: $!";
+
+    for my $wrong ( $rt->dir, $rt->dir . '/no/page.html', $pipe ) {
         $s3->clear_log;
         ( $status, undef, my $err ) = $rt->run_tool( qw(status --html), $wrong );
         is( $status, 2, "$wrong: exit status" );
         like( $err, qr/\Art-s3 status: --html: \Q$wrong\E cannot be written: /, '... why' );
         is( scalar $s3->requests, 0, '... before anything is counted' );
     }
+    ok( -p $pipe, 'what is no file stays' );
 };
 
 done_testing;

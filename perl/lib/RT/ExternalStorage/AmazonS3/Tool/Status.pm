@@ -150,7 +150,7 @@ Counts nothing: tells the figures of the last time, at once, and when that was.
 =item --html FILE
 
 Writes the same with pictures, as a page that needs nothing but this file. It takes the place of what was there when it is
-complete.
+complete; a link stays a link.
 
 =item --json
 

@@ -135,7 +135,7 @@ sub _Keep {
         internalize => (
             started  => $^T,
             stopped  => $stopped || undef,
-            failed   => scalar @failures,
+            failed   => @failures + 0,
             failures => [ map { { class => $_->{class}, id => $_->{id}, why => $_->{why} } } @failures ],
             map { $_ => $self->{$_} } qw(moved bytes skipped)
         )

@@ -3,6 +3,7 @@ package RT::ExternalStorage::AmazonS3::Tool::Status::Page;
 use strict;
 use warnings;
 
+use Cwd        ();
 use Fcntl      ();
 use IO::Handle ();
 
@@ -36,8 +37,13 @@ END
 # A file of that name from now on, so that a long count is not in vain; it has its content with Write
 sub new {
     my ( $class, $tool, $file ) = @_;
-    my $self = bless { tool => $tool, file => $file, new => "$file.$$", parent => $$ }, $class;
+    my $self = bless { tool => $tool, file => $file, parent => $$ }, $class;
     $self->_Refuse('it is a directory') if -d $file;
+    $self->_Refuse('it is no file')     if -e _ && !-f _;
+
+    # What a link points to is written, and the link stays
+    $self->{page} = -l $file && Cwd::abs_path($file) || $file;
+    $self->{new}  = "$self->{page}.$$";
     unlink $self->{new};
     sysopen $self->{handle}, $self->{new}, Fcntl::O_WRONLY() | Fcntl::O_CREAT() | Fcntl::O_EXCL()
         or $self->_Refuse($!);
@@ -51,7 +57,7 @@ sub Write {
     my $html   = _Html(@what);
     utf8::encode($html);
     $self->_Refuse($!)
-        if !print( {$handle} $html ) || !$handle->sync || !close($handle) || !rename $self->{new}, $self->{file};
+        if !print( {$handle} $html ) || !$handle->sync || !close($handle) || !rename $self->{new}, $self->{page};
     delete $self->{new};
     return;
 }

@@ -79,17 +79,18 @@ sub _Saved {
 # [ name, text ] of each. $when: Moment, or Stamp for what is read later.
 sub Told {
     my ( $class, $runs, $when ) = @_;
-    my $moved    = sub { return _Moved( _When( $_[0], $when ), @_ ) };
+    my $moved    = sub { return _Moved( _When( $_[0], $when ), 'left as they are', @_ ) };
+    my $copied   = sub { return _Moved( _When( $_[0], $when ), 'there already', @_ ) };
     my $verified = sub { return _Verified( _When( $_[0], $when ), @_ ) };
     my @told     = (
         [ externalize => $moved->( $runs->{externalize}, 'moved' ) ],
         [ verify      => $verified->( $runs->{verify} ) ]
     );
     my ( $last, $whole, $deep ) = map { $_ ? $_->{ended} : 0 } @{$runs}{ 'verify', 'verify whole', 'verify deep' };
-    push @told, [ 'verify, to its end' => $verified->( $runs->{'verify whole'} ) ] if $whole && $whole < $last;
-    push @told, [ 'verify --deep'      => $verified->( $runs->{'verify deep'} ) ]  if $deep  && $deep < $whole;
-    push @told, [ internalize          => $moved->( $runs->{internalize}, 'moved' ) ]  if $runs->{internalize};
-    push @told, [ migrate              => $moved->( $runs->{migrate},     'copied' ) ] if $runs->{migrate};
+    push @told, [ 'verify, to its end' => $verified->( $runs->{'verify whole'} ) ]    if $whole && $whole < $last;
+    push @told, [ 'verify --deep'      => $verified->( $runs->{'verify deep'} ) ]     if $deep  && $deep < $whole;
+    push @told, [ internalize          => $moved->( $runs->{internalize}, 'moved' ) ] if $runs->{internalize};
+    push @told, [ migrate              => $copied->( $runs->{migrate}, 'copied' ) ]   if $runs->{migrate};
     return map { [ $_->[0], _Printable( $_->[1] ) ] } @told;
 }
 
@@ -111,12 +112,12 @@ sub Moment {
 }
 
 sub _Moved {
-    my ( $text, $run, $verb ) = @_;
+    my ( $text, $others, $run, $verb ) = @_;
     return $text if !$run;
     $text .= ': ' . number( $run->{moved} // $run->{copied} // 0 ) . " $verb (" . size( $run->{bytes} // 0 ) . ')';
-    $text .= ', ' . number( $run->{skipped} ) . ' left as they are' if $run->{skipped};
-    $text .= ', ' . number( $run->{failed} ) . ' failed'            if $run->{failed};
-    $text .= "; stopped: $run->{stopped}"                           if defined $run->{stopped};
+    $text .= ', ' . number( $run->{skipped} ) . " $others" if $run->{skipped};
+    $text .= ', ' . number( $run->{failed} ) . ' failed'   if $run->{failed};
+    $text .= "; stopped: $run->{stopped}"                  if defined $run->{stopped};
     return $text;
 }
 
