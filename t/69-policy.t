@@ -70,6 +70,9 @@ subtest 'what is printed' => sub {
         '... which bounds the list'
     );
     ok( !$by->{MakeBucket}, 'CreateBucket => 0' );
+    $rt->set_storage( %nobody, Region => 'us-isof-south-1' );
+    ($by) = policy('--quiet');
+    is( $by->{ListBucket}{Resource}, 'arn:aws-iso-f:s3:::files', 'another partition' );
     my %kms = ( %nobody, Host => 's3.us-gov-west-1.amazonaws.com', ServerSideEncryption => 'aws:kms' );
 
     for my $key (
@@ -121,6 +124,12 @@ subtest 'wrong use' => sub {
     my ( $exit, $out, $err ) = $rt->run_tool(qw(policy --public --delete));
     is( "$exit$out", '64', '--public and --delete' );
     like( $err, qr/--public and --delete don't go together/, '... is said' );
+    for my $bucket ( 'files*', 'files/more' ) {
+        my $file = storage_file( $rt, 'wrong.pm', %nobody, Bucket => $bucket );
+        ( $exit, $out, $err ) = $rt->run_tool( 'policy', '--file', $file );
+        is( "$exit$out", '2', "no name of a bucket: $bucket" );
+        like( $err, qr/Bucket of %ExternalStorage: '\Q$bucket\E' is not the name/, '... is said' );
+    }
     $rt->set_storage( Type => 'AmazonS3' );
     ( $exit, $out, $err ) = $rt->run_tool('policy');
     is( "$exit$out", '2', 'no bucket' );

@@ -16,6 +16,8 @@ my @PARTITIONS = (
     [ 'us-gov-'  => 'aws-us-gov' ],
     [ 'us-iso-'  => 'aws-iso' ],
     [ 'us-isob-' => 'aws-iso-b' ],
+    [ 'eu-isoe-' => 'aws-iso-e' ],
+    [ 'us-isof-' => 'aws-iso-f' ],
     [ 'eusc-'    => 'aws-eusc' ],
 );
 
@@ -41,7 +43,12 @@ sub Run {
 
     my $options = $self->{options} = $self->_Configured;
     delete @{$options}{ grep { ref $options->{$_} } keys %$options };
-    $tool->Stop('the option Bucket of %ExternalStorage says no name') if !length( $options->{Bucket} // '' );
+    my $bucket = $options->{Bucket} // '';
+    $tool->Stop('the option Bucket of %ExternalStorage says no name') if !length $bucket;
+
+    # A sign that stands for others would allow it for other buckets, too
+    $tool->Stop("the option Bucket of %ExternalStorage: '$bucket' is not the name of a bucket")
+        if $bucket !~ /\A[!-~]+\z/ || $bucket =~ m{[*?\$/]};
     utf8::decode( $options->{Prefix} ) if defined $options->{Prefix} && !utf8::is_utf8( $options->{Prefix} );
     my $host = $options->{Host} // '';
     my ($region) = $host =~ m{\bs3(?:-fips)?(?:\.dualstack)?[.-]([a-z]{2,5}(?:-[a-z]+)+-\d+)\.amazonaws\.com}i;
