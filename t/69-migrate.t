@@ -17,7 +17,8 @@ use Rts3::Test::S3Client ();
 needs_library;
 my $s3    = needs_s3;
 my $other = needs_s3;
-my $rt    = needs_rt( config => 'Set($ExternalStorageCutoffSize, ' . Rts3::Test::Contents->cutoff . ');' );
+my $limit = 'Set($ExternalStorageCutoffSize, ' . Rts3::Test::Contents->cutoff . ');';
+my $rt    = needs_rt( config => $limit );
 my $disk  = $rt->dir . '/attachments';
 mkdir $disk or die "$disk: $!";
 my %disk = ( Type => 'Disk', Path => $disk );
@@ -43,6 +44,14 @@ subtest 'a dry run changes nothing' => sub {
     is_deeply( [ map { $_->{operation} } grep { $_->{operation} !~ /^(?:List|Head)/ } $s3->requests ],
         [], 'but does not' );
     is_deeply( [ dump_rows($rt) ], \@rows, 'the database is what it was' );
+    my $fixed = storage_file( $rt, 'fixed.pm', %first, CreateBucket => 0 );
+    ( $exit, $out, $err ) = migrate( $rt, '--dry-run', '--to', $fixed );
+    is( $exit, 2, 'with CreateBucket => 0 it would not' );
+    like(
+        $err,
+        qr/^rt-s3 migrate: stopped: the target: bucket first .* is not there, and would not be made/m,
+        '... and says so'
+    );
 };
 
 subtest 'Disk to a bucket' => sub {
@@ -60,12 +69,19 @@ subtest 'Disk to a bucket' => sub {
         qr/^  1\. put the %ExternalStorage of \Q$first\E into RT_SiteConfig\.pm/m,
         '... and it says what to do now'
     );
+    my ($shown) = $out =~ /^( {4}Set\(%ExternalStorage,\n.*?^ {4}\);)$/ms;
+    unlike( $out, qr/\Q$first{SecretAccessKey}\E/, '... without the secret' );
+    ok( $shown && $shown =~ s/'[.]{3}'/'$first{SecretAccessKey}'/, '... and with what configuration' );
     is_deeply( [ $s3->objects('first') ], \@digests, 'the bucket holds all, and no more' );
     is_deeply( [ dump_rows($rt) ],        \@rows,    'the database is what it was' );
     is_deeply( [ $contents->not_intact ], [],        'RT reads from Disk' );
-    $rt->set_storage(%first);
+    $rt->set_storage;
+    $rt->set_config("$limit\n$shown\n");
     rename $disk, "$disk.away" or die "$disk: $!";
-    is_deeply( [ $contents->not_intact ], [], 'switched, RT reads from the bucket, byte for byte' );
+    is_deeply( [ $contents->not_intact ], [],
+        'with that as it stands there RT reads from the bucket, byte for byte' );
+    $rt->set_config($limit);
+    $rt->set_storage(%first);
     rename "$disk.away", $disk or die "$disk: $!";
 
     my $client = Rts3::Test::S3Client->new(
@@ -99,6 +115,11 @@ subtest 'from one bucket to another, with a prefix, on another server' => sub {
     is( scalar @lines,                               1,          '--json: one object' );
     is( $lines[0]{copied} . ' ' . $lines[0]{failed}, "$count 0", '... how many' );
     is( $lines[0]{verify}{objects},                  $count,     '... and what was found of the target' );
+    is_deeply(
+        $lines[0]{configuration},
+        { %second, SecretAccessKey => undef },
+        '... and what RT is to be configured for'
+    );
     is_deeply( [ $other->objects('second') ], [ map {"rt/$_"} @digests ], 'all is there' );
     $rt->set_storage(%second);
     $s3->stop;

@@ -71,13 +71,24 @@ sub Run {
 
 sub _Migrate {
     my ( $self, $locks ) = @_;
-    my ( $tool, $from, $to, $outcome ) = @{$self}{qw(tool from to outcome)};
-    my $dry    = $tool->Option('dry-run');
+    my $dry  = $self->{tool}->Option('dry-run');
+    my $tick = sub { $self->_Tick };
+    $self->_Copy( $tick, $dry, $locks );
+
+    # With their temporary files, before the verification makes its own
+    delete @{$self}{qw(workers rows listed)};
+    $self->{outcome}->Copied;
+    return $self->{outcome}->End( $dry ? undef : $self->_Verify($tick) );
+}
+
+# All that is referred to
+sub _Copy {
+    my ( $self, $tick, $dry, $locks ) = @_;
+    my ( $tool, $to, $outcome ) = @{$self}{qw(tool to outcome)};
     my $source = $self->_Source;
     my $target = ( VERIFY . '::Bucket' )->new($to);
     my $made   = $self->_Prepare( $target->Native, $dry );
 
-    my $tick = sub { $self->_Tick };
     $outcome->Phase('listing the target');
     $target->List( $tick, sub { } ) if !$made;
     my $there = $made ? undef : $target->Next;
@@ -113,9 +124,7 @@ sub _Migrate {
         $tick->();
     }
     $self->{workers}->Finish;
-    delete $self->{workers};
-    $outcome->Copied;
-    return $outcome->End( $dry ? undef : $self->_Verify($tick) );
+    return;
 }
 
 # What is read: the library's handle for a bucket, or RT's own backend
@@ -137,7 +146,11 @@ sub _Prepare {
     my ( undef,    $error ) = $dry ? _CanList($native) : $native->probe;
     return 0          if !$error;
     $to->Stop($error) if $error->name ne 'no-bucket';
-    if ( !$dry ) {
+    if ($dry) {
+        $to->Stop( $to->Describe . ' is not there, and would not be made: the option CreateBucket is 0' )
+            if ( $to->Backend->{CreateBucket} // '' ) eq '0';
+    }
+    else {
         my ( $made, $refused ) = $native->create_bucket;
         $to->Stop( $error->message . "; $refused" ) if !$made;
     }
@@ -274,7 +287,8 @@ F<RT_SiteConfig.pm>. If RT was switched already, and can't show the old files, i
 
 Each file is compared with its digest before it is stored, and the bucket's object is known to be whole afterwards. What is
 in the bucket already is read, or the server is asked for its SHA-256 where it is AWS; what is damaged there is written over.
-In the end the bucket is listed and compared with the database, as C<rt-s3 verify> does it.
+In the end the bucket is listed and compared with the database, as C<rt-s3 verify> does it; and if all is well it shows the
+C<%ExternalStorage> that RT is to have then, with dots for what is secret.
 
 The bucket is made if there is none. An object gets the type of the row that refers to it, or of the first one.
 
@@ -315,8 +329,9 @@ Says how many would be copied. Looks at the target and at the database, not at t
 
 As for every command: see L<rt-s3>. With C<--json> there is an object for each file that could not be copied, with C<finding>
 (C<missing>, C<damaged> or C<unreadable>), C<digest>, C<detail> and C<references>; one for each finding of the verification
-that is not among them; and a last one with C<summary>, C<copied>, C<bytes>, C<present>, C<failed>, C<verify> and, where it
-was ended, C<stopped>.
+that is not among them; and a last one with C<summary>, C<copied>, C<bytes>, C<present>, C<failed>, C<verify>,
+C<configuration> (the options for RT, where those in force are to be changed, and C<null> for what is secret) and, where it was
+ended, C<stopped>.
 
 =back
 

@@ -143,6 +143,7 @@ sub Show {
 
 sub Copied {
     my ($self) = @_;
+    delete $self->{rows};
     ( delete $self->{progress} )->End;
     $self->_Keep('it was ended while it verified the target');
     return;
@@ -172,12 +173,15 @@ sub End {
                 . ( @found ? join ', ', @found : 'all well' ) );
     }
     my $is_whole = !$self->{failed} && !%{ $self->{found} };
-    $self->_SayWhatNext($is_whole);
+    my $in_force = RT::ExternalStorage::AmazonS3::Tool::Migrate::Place->InForce( $self->{tool} );
+    my $is_done  = $in_force && $in_force->Identity eq $self->{to}->Identity;
+    $self->_SayWhatNext( $is_whole, $is_done );
     $output->Record(
         summary => 1,
         $self->_Numbers,
-        ( $self->{dry} ? ( dry_run => 1 )                                   : () ),
-        ( $verified    ? ( verify  => { %$verified, %{ $self->{found} } } ) : () )
+        ( $self->{dry}                            ? ( dry_run       => 1 )                                   : () ),
+        ( $verified                               ? ( verify        => { %$verified, %{ $self->{found} } } ) : () ),
+        ( $is_whole && !$is_done && !$self->{dry} ? ( configuration => { $self->{to}->Configuration } )      : () )
     );
     $self->_Keep(undef);
     return RT::ExternalStorage::AmazonS3::Tool::NOT_DONE if $self->{found}{unreadable};
@@ -212,12 +216,10 @@ sub _Sum {
 }
 
 sub _SayWhatNext {
-    my ( $self, $is_whole ) = @_;
-    my ( $tool, $from, $to ) = @{$self}{qw(tool from to)};
+    my ( $self, $is_whole, $is_done ) = @_;
+    my ( $tool, $from,     $to )      = @{$self}{qw(tool from to)};
     return if $self->{dry};
-    my $output   = $tool->Output;
-    my $in_force = RT::ExternalStorage::AmazonS3::Tool::Migrate::Place->InForce($tool);
-    my $is_done  = $in_force && $in_force->Identity eq $to->Identity;
+    my $output = $tool->Output;
     if ( !$is_whole ) {
         $output->Line(
             $is_done
@@ -234,7 +236,8 @@ sub _SayWhatNext {
     }
     $output->Line($_)
         for 'Now let RT work with it:',
-        "  1. put the %ExternalStorage of $to->{given} into RT_SiteConfig.pm, in the place of the one there",
+        "  1. put the %ExternalStorage of $to->{given} into RT_SiteConfig.pm, in the place of the one there:",
+        '', ( map {"    $_"} $to->ConfigurationLines ), '',
         q{  2. restart RT's web server},
         '  3. rt-s3 check',
         'before RT externalizes again. If it has, or if you are not sure: once more, with the old configuration as --from.';

@@ -3,7 +3,10 @@ package RT::ExternalStorage::AmazonS3::Tool::Migrate::Place;
 use strict;
 use warnings;
 
+use Data::Dumper ();
+
 use RT::ExternalStorage::AmazonS3::Native;
+use RT::ExternalStorage::AmazonS3::Secrets;
 use RT::ExternalStorage::AmazonS3::Tool::Migrate::File;
 
 use constant S3 => qr/\A(?:RT::ExternalStorage::)?AmazonS3\z/;
@@ -51,6 +54,39 @@ sub Describe {
     $text .= " at $options->{Host}"                 if length( $options->{Host}   // '' );
     $text .= " below the prefix $options->{Prefix}" if length( $options->{Prefix} // '' );
     return $text;
+}
+
+# The options, undef in the place of what is secret
+sub Configuration {
+    my ($self) = @_;
+    my $hidden = RT::ExternalStorage::AmazonS3::Secrets->HIDDEN;
+    my $shown  = RT::ExternalStorage::AmazonS3::Secrets::_Obfuscate( RT->Config, $self->{options} );
+    return map { $_ => $shown->{$_} eq $hidden ? undef : $shown->{$_} } grep { defined $shown->{$_} } keys %{$shown};
+}
+
+# The same for RT_SiteConfig.pm
+sub ConfigurationLines {
+    my ($self) = @_;
+    my %options = $self->Configuration;
+    my ( $width, @lines, $has_secret ) = (0);
+    for my $name ( keys %options ) { $width = length $name if length $name > $width }
+    for my $name ( sort { _Rank($a) <=> _Rank($b) || $a cmp $b } keys %options ) {
+        my $value = defined $options{$name} ? _Quoted( $options{$name} ) : q{'...'};
+        $has_secret ||= $value =~ /\A'\.\.\.'\z|\*{3}/;
+        push @lines, sprintf "    %-${width}s => %s,", $name =~ /\A\w+\z/ ? $name : _Quoted($name), $value;
+    }
+    return ( 'Set(%ExternalStorage,',
+        @lines, ');', $has_secret ? "# with what is secret as it is in $self->{given}" : () );
+}
+
+sub _Rank { return { Type => 0, Bucket => 1 }->{ $_[0] } // 2 }
+
+# As Perl reads it, in ASCII
+sub _Quoted {
+    my ($value) = @_;
+    return $value if $value =~ /\A(?:0|[1-9]\d{0,14})\z/;
+    return q{'} . $value =~ s/(['\\])/\\$1/gr . q{'} if $value =~ /\A[ -~]*\z/;
+    return Data::Dumper->new( [$value] )->Terse(1)->Useqq(1)->Indent(0)->Dump;
 }
 
 # The same for places that are the same
@@ -158,6 +194,10 @@ Its Type; whether that is a bucket; whether it is RT's own at the moment; what w
 =item Describe, Identity
 
 In words; and the same string for the same place.
+
+=item Configuration, ConfigurationLines
+
+Its options, without what is secret: as a list of names and values, C<undef> for a secret; and as Perl.
 
 =item Native, Backend, Stop
 
