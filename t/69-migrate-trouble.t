@@ -5,18 +5,20 @@ use strict;
 use warnings;
 
 use Digest::SHA qw(sha256_hex);
-use Fcntl       qw(LOCK_EX LOCK_NB LOCK_SH);
+use Fcntl       qw(LOCK_EX LOCK_NB);
 use FindBin;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
 use lib "$FindBin::Bin/lib";
-use Rts3::Test::File    qw(slurp spew);
-use Rts3::Test::Migrate qw(migrate storage_file);
-use Rts3::Test::Needs   qw(needs_library needs_rt needs_s3);
-use Rts3::Test::Process ();
+use Rts3::Test::File       qw(slurp spew);
+use Rts3::Test::Migrate    qw(migrate storage_file);
+use Rts3::Test::Needs      qw(needs needs_library needs_rt needs_s3);
+use Rts3::Test::OwnBackend ();
+use Rts3::Test::Process    ();
 
 needs_library;
+needs( Rts3::Test::OwnBackend->missing );
 my $s3   = needs_s3;
 my $rt   = needs_rt( env => { PERL5LIB => "$FindBin::Bin/lib/Rts3/Test/StandIn" } );
 my $disk = $rt->dir . '/attachments';
@@ -194,7 +196,7 @@ subtest 'while RT externalizes' => sub {
     my $turn   = $rt->externalizers_turn;
     my $script = $rt->release->program('rt-externalize-attachments');
     open my $lock, '<', $script or die "$script: $!";
-    flock $lock, LOCK_SH or die "$script: $!";
+    flock $lock, LOCK_EX or die "$script: $!";
     ( $exit, my $out, my $err ) = $rt->run_tool( 'migrate', '--to', target('locked') );
     is( "$exit$out", '2', 'exit status' );
     like( $err, qr/^rt-s3 migrate: not now: RT's externalizer is at work/, '... and why' );
@@ -236,6 +238,29 @@ subtest 'Dropbox, or what stands in for it' => sub {
         qr/^rt-s3 migrate: stopped: the source: Required option 'AccessToken' not provided/m,
         '... as RT says it'
     );
+};
+
+subtest "through RT's own AmazonS3" => sub {
+    my $missing = $digests[4];
+    unlink $s3->object_path( 'killed', $missing ) or die "$!";
+    my %own  = ( Type => 'AmazonS3', Bucket => 'killed', AccessKeyId => $s3->access_key, Host => $s3->host );
+    my $from = storage_file( $rt, 'own.pm', %own, SecretAccessKey => $s3->secret_key );
+    $rt->set_config( Rts3::Test::OwnBackend::config('http') );
+    ( $exit, my $out, my $err ) = migrate( $rt, '--from', "Own:$from", '--to', target('read-by-own') );
+    is( $exit, 1, 'exit status' );
+    like( $err, qr/^missing: $missing \(the source: Could not retrieve .* is not there\)$/m, 'one is not there' );
+    like( $out, qr/^39 copied/m, 'the others are copied' );
+    is_deeply( [ wrong_in('read-by-own') ], [], '... byte for byte' );
+    my @agents = map { $_->{headers}{'user-agent'} // '' } $s3->requests( operation => 'GetObject' );
+    ok( scalar( grep {/libwww-perl/} @agents ), '... which that one has read' ) or diag "@agents";
+    $from = storage_file( $rt, 'own.pm', %own, SecretAccessKey => 'top-secret' );
+    ( $exit, $out, $err ) = migrate( $rt, '--from', "Own:$from", '--to', target('not-read') );
+    is( $exit, 2, 'with a wrong key' );
+    like( $err, qr/^rt-s3 migrate: stopped: the source: 10 objects in a row failed: .*403/m, '... it says so' );
+    unlike( $out . $err, qr/top-secret/, '... and no secret' );
+    ( $exit, $out, $err ) =
+        migrate( $rt, '--from', 'Own:' . storage_file( $rt, 'disk.pm', Type => 'Disk', Path => '/' ) );
+    is( $exit, 64, 'another Type' );
 };
 
 done_testing;

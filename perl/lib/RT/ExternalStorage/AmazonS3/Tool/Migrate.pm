@@ -263,6 +263,7 @@ rt-s3 migrate - copies what RT has stored elsewhere into a bucket
     rt-s3 migrate --to new.pm
     rt-s3 migrate --from old.pm
     rt-s3 migrate --from Disk:/opt/rt5/var/attachments
+    rt-s3 migrate --from Own:old.pm --to new.pm
 
 =head1 DESCRIPTION
 
@@ -293,7 +294,8 @@ C<%ExternalStorage> that RT is to have then, with dots for what is secret.
 The bucket is made if there is none. An object gets the type of the row that refers to it, or of the first one.
 
 RT's own module C<AmazonS3> stores the same objects under the same keys, so where both use one bucket there is nothing to
-copy. A bucket of RT's own module is read by this one's library. Other backends are read as RT reads them.
+copy. A bucket is read by this one's library, whichever of them has filled it; after C<Own:> by RT's own module, for a server
+that only that one can talk to. Other backends are read as RT reads them.
 
 It holds the lock of RT's F<rt-externalize-attachments>, so that nothing goes to the old place meanwhile. SIGINT, SIGTERM,
 an outage: whatever ends it, nothing is lost, and the same command goes on. A file to which a place gives no answer for 15
@@ -307,7 +309,8 @@ look at again.
 =item C<--from=FILE>, C<--to=FILE>
 
 The place to copy from, and the bucket to copy into; at least one of them. What is not given is what RT is configured for.
-A directory can be named without a file: C<--from=Disk:PATH>.
+A directory can be named without a file: C<--from=Disk:PATH>. C<--from=Own:FILE>: with RT's own module C<AmazonS3>, which needs
+C<Amazon::S3> (Debian's C<libamazon-s3-perl>).
 
 Files with keys should be readable to root alone (C<chmod 600>); there is a warning where everybody can read one. One that
 everybody can write is refused, for it is carried out as Perl.

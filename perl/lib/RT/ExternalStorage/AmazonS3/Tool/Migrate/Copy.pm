@@ -15,6 +15,9 @@ use constant NEW_BUCKET => 60;
 # How RT's backends say of a file that it is not there
 use constant MISSING => qr/does not exist|no such file|not[ _-]?found/i;
 
+# AmazonS3 ends there when the server answers 404
+use constant NO_REASON => qr/\ACould not retrieve from AmazonS3:\s*\z/;
+
 # %args: source (a Native, or one of RT's backends), target (a Native), checksums (whether the target can be asked for
 # them), new (whether the target was just made)
 sub new {
@@ -76,6 +79,7 @@ sub _Read {
     $why = $@                   if !length( $why // '' );
     $why = 'it gives no reason' if !length( $why // '' );
     $why =~ s/\s*\R\s*/ /g;
+    return ( undef, { name => 'not-found', text => "$why it, or the bucket, is not there" } ) if $why =~ NO_REASON;
     return ( undef, { name => $why =~ MISSING ? 'not-found' : 'unreadable', text => $why } );
 }
 

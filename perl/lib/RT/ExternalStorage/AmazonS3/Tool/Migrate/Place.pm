@@ -11,7 +11,11 @@ use RT::ExternalStorage::AmazonS3::Tool::Migrate::File;
 
 use constant S3 => qr/\A(?:RT::ExternalStorage::)?AmazonS3\z/;
 
-# The place that an option names: by a file, by "Disk:PATH", or, where it is not given, that of RT's configuration in force
+# RT's own module of that Type, beside this one
+use constant OWN => 'RT::ExternalStorage::AmazonS3::Tool::Migrate::Own';
+
+# The place that an option names: by a file, by "Disk:PATH", by "Own:" and a file, or, where it is not given, that of RT's
+# configuration in force
 sub Of {
     my ( $class, $tool, $option ) = @_;
     my $given = $tool->Option($option);
@@ -26,7 +30,10 @@ sub Of {
         $self->{options} = { Type => 'Disk', Path => $1 };
     }
     else {
+        $self->{own}     = $option eq 'from' && $given =~ s/\AOwn:(?=.)//s;
         $self->{options} = RT::ExternalStorage::AmazonS3::Tool::Migrate::File->Read( $tool, $option, $given );
+        $tool->Refuse("--from: Own: is for Type 'AmazonS3', and $given has Type '$self->{options}{Type}'")
+            if $self->{own} && $self->Type !~ S3;
     }
     return $self;
 }
@@ -40,17 +47,18 @@ sub InForce {
 }
 
 sub Type      { return $_[0]{options}{Type} }
-sub IsS3      { return $_[0]->Type =~ S3    ? 1 : 0 }
-sub IsInForce { return defined $_[0]{given} ? 0 : 1 }
+sub IsS3      { return $_[0]->Type =~ S3 && !$_[0]{own} ? 1 : 0 }
+sub IsInForce { return defined $_[0]{given}             ? 0 : 1 }
 sub Given     { return $_[0]{given} }
 
 sub Describe {
     my ($self) = @_;
     my $options = $self->{options};
-    if ( !$self->IsS3 ) {
+    if ( $self->Type !~ S3 ) {
         return $self->Type . ( length( $options->{Path} // '' ) ? " in $options->{Path}" : '' );
     }
     my $text = 'bucket ' . ( $options->{Bucket} // '' );
+    return "$text, as RT's own module reads it" if $self->{own};
     $text .= " at $options->{Host}"                 if length( $options->{Host}   // '' );
     $text .= " below the prefix $options->{Prefix}" if length( $options->{Prefix} // '' );
     return $text;
@@ -93,7 +101,7 @@ sub _Quoted {
 sub Identity {
     my ($self) = @_;
     my $options = $self->{options};
-    if ( $self->IsS3 ) {
+    if ( $self->Type =~ S3 ) {
         my $host = lc( $options->{Host} // '' );
         $host =~ s{/+\z}{};
         $host =~ s{\A(?:https://)?([^/:]+)(?::443)?\z}{$1};
@@ -148,11 +156,26 @@ sub Foreign {
     my $backend = eval {
         local $RT::Logger = RT::ExternalStorage::AmazonS3::Tool::Migrate::Ear->new( \@said );
         local $SIG{__WARN__} = sub { push @said, $_[0] };
-        RT::ExternalStorage::Backend->new( %{ $self->{options} } );
+        my %options = %{ $self->{options} };
+        $options{Type} = _Own() if $self->{own};
+        RT::ExternalStorage::Backend->new(%options);
     };
     return $backend if $backend;
     my $why = join( '; ', grep {length} @said, $@ ) || "RT's backend of this Type does not start";
     return $self->Stop($why);
+}
+
+# RT finds this module under the name of its own, so that gets another one
+sub _Own {
+    my $file = $INC{'RT.pm'} =~ s{RT[.]pm\z}{RT/ExternalStorage/AmazonS3.pm}r;
+    open my $handle, '<', $file or die "RT's own module can't be read: $file: $!\n";
+    my $code = do { local $/ = undef; readline $handle };
+    close $handle or die "$file: $!\n";
+    my $own = OWN;
+    $code =~ s/^package RT::ExternalStorage::AmazonS3;/package $own;/m or die "$file is not RT's own module\n";
+    eval "$code; 1" or die $@;    ## no critic (ProhibitStringyEval) RT's, but for its name
+    $INC{ $own =~ s{::}{/}gr . '.pm' } = $file;
+    return $own;
 }
 
 package RT::ExternalStorage::AmazonS3::Tool::Migrate::Ear;    ## no critic (ProhibitMultiplePackages)
