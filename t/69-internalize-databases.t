@@ -13,7 +13,7 @@ use lib "$FindBin::Bin/lib";
 use Rts3::Test::Contents;
 use Rts3::Test::DatabaseServer ();
 use Rts3::Test::File           qw(slurp);
-use Rts3::Test::Internalize    qw(add_rows columns internalize mark);
+use Rts3::Test::Internalize    qw(add_rows beside columns internalize mark);
 use Rts3::Test::Needs          qw(needs needs_library needs_rt needs_s3);
 use Rts3::Test::Process        ();
 
@@ -47,6 +47,7 @@ for my $type (qw(Pg mysql)) {
         my ($contents) = Rts3::Test::Contents->create( $rt, {} );
         my $moved      = () = $contents->moved;
         my $before     = columns( $server->dbh );
+        my $beside     = beside( $server->dbh );
         my ($exit)     = $rt->run_tool(qw(externalize --quiet));
         is( $exit, 0, 'all is in the bucket' );
         my $external = columns( $server->dbh );
@@ -84,6 +85,7 @@ for my $type (qw(Pg mysql)) {
         ( $exit, $out, $err ) = internalize($rt);
         is( $exit . $err, '0', 'and back again' );
         is_deeply( columns( $server->dbh ), $before, '... every row is what it was, column for column' );
+        is_deeply( beside( $server->dbh ),  $beside, '... and what stands beside it' );
     };
 
     subtest "$type: ended in the middle" => sub {

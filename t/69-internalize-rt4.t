@@ -9,7 +9,7 @@ use Test::More;
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Contents;
-use Rts3::Test::Internalize qw(columns internalize);
+use Rts3::Test::Internalize qw(beside columns internalize);
 use Rts3::Test::Needs       qw(needs needs_s3);
 use Rts3::Test::RT;
 
@@ -23,6 +23,7 @@ my $rt = Rts3::Test::RT->new(
 my ($contents) = Rts3::Test::Contents->create( $rt, {} );
 my $moved      = () = $contents->moved;
 my $before     = columns( $rt->dbh );
+my $beside     = beside( $rt->dbh );
 
 my ( $exit, $out, $err ) = $rt->run_script('rt-externalize-attachments-4');
 is( $exit . $err, '0', "RT's own script" );
@@ -33,6 +34,7 @@ my $external = columns( $rt->dbh );
 is( $exit . $err, '0', 'back into the database' ) or diag $err;
 like( $out, qr/^$moved moved back .* 0 failed$/m, '... all of it' );
 is_deeply( columns( $rt->dbh ),       $before, '... every row is what it was, column for column' );
+is_deeply( beside( $rt->dbh ),        $beside, '... and what stands beside it' );
 is_deeply( [ $contents->not_intact ], [],      '... and RT reads it' );
 
 ( $exit, $out, $err ) = $rt->run_script('rt-externalize-attachments-4');

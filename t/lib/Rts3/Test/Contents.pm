@@ -99,6 +99,7 @@ sub _items {
     my @items  = (
         { name => 'one.bin', content => length $mark ? substr $mark, 0, 1 : "\0" },
         { name => '64k.bin', content => join( '', $mark, map { chr( $_ % 256 ) } 1 .. 65536 ) },
+        { name => 'odd.bin', content => "\xe9\xc3\x28 =3D=\r\n \rlone\r \xf0\x9f\x98\x80 \n.\nFrom $mark \n" x 20 },
         { name => '5MB.bin', content => Rts3::Test::Demo::Files::noise(5_000_000) },
         _texts($mark),
         { name => 'scan.png',     type => 'image/png',       content => Rts3::Test::Demo::Files::png( 100, 80 ) },

@@ -11,7 +11,7 @@ use Time::HiRes  qw(sleep time);
 use Rts3::Test::File    qw(slurp);
 use Rts3::Test::Process ();
 
-our @EXPORT_OK = qw(add_rows columns internalize mark);
+our @EXPORT_OK = qw(add_rows beside columns internalize mark);
 
 =head1 NAME
 
@@ -58,6 +58,29 @@ sub columns {
         }
     }
     return \%columns;
+}
+
+=head2 beside $dbh
+
+What stands beside the content in all rows, headers and types for instance: class and id => digest.
+
+=cut
+
+sub beside {
+    my ($dbh) = @_;
+    my %beside;
+    for my $table (qw(Attachments ObjectCustomFieldValues)) {
+        my $statement = $dbh->prepare("SELECT * FROM $table");
+        $statement->execute;
+        while ( my $row = $statement->fetchrow_hashref('NAME_lc') ) {
+            my $id = $row->{id};
+            delete @{$row}{ 'contentencoding', $table eq 'Attachments' ? 'content' : 'largecontent' };
+            my $text = join "\0", map { $_, $row->{$_} // 'NULL' } sort keys %{$row};
+            utf8::encode($text) if utf8::is_utf8($text);
+            $beside{"$table $id"} = sha256_hex($text);
+        }
+    }
+    return \%beside;
 }
 
 =head2 mark $rt

@@ -131,16 +131,11 @@ sub _Move {
     while ( my $id = $self->_Stops ? undef : $rows->NextId ) {
         $first //= $self->_LowerMark( $class, $id );
         my $row = $rows->Read($id);
-        if    ( defined $row->{why} )     { $report->Skipped( $place, $row, $row->{why} ) }
-        elsif ( defined $row->{problem} ) { $report->Failed( $place, $row, $row->{problem} ) }
-        else {
-            $report->Verbose("Fetching $class $id");
-            $self->{fetch}->Submit($row);
-        }
+        next if $self->_NotMoved($row);
+        $report->Verbose("Fetching $class $id");
+        $self->{fetch}->Submit($row);
     }
-    for my $id ( $self->_Stops ? () : $rows->Unknown ) {
-        $report->Failed( $place, { id => $id }, 'there is no such row, or it is not external' );
-    }
+    $self->_NotMoved($_) for $self->_Stops ? () : $rows->Others;
     $self->{fetch}->Finish;
     $self->_Commit;
 
@@ -148,6 +143,16 @@ sub _Move {
     $self->_LowerMark( $class, $first ) if defined $first;
     $self->{progress}->End;
     return;
+}
+
+# Whether there is nothing to be fetched for a row
+sub _NotMoved {
+    my ( $self,  $row )    = @_;
+    my ( $place, $report ) = @{$self}{qw(place report)};
+    if    ( defined $row->{why} )     { $report->Skipped( $place, $row, $row->{why} ) }
+    elsif ( defined $row->{problem} ) { $report->Failed( $place, $row, $row->{problem} ) }
+    else                              { return 0 }
+    return 1;
 }
 
 # Before the first row is changed, so that whatever happens the next externalizer does not pass over what was moved back
@@ -314,7 +319,7 @@ Only C<RT::Attachments> or C<RT::ObjectCustomFieldValues>.
 
 =item C<--ids=ID,...>
 
-Only these, of the class that C<--class> names.
+Only these, of the class that C<--class> names. One that is not external stays as it is.
 
 =item C<--concurrency=NUMBER>
 
