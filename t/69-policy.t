@@ -11,6 +11,7 @@ use Test::More;
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Migrate qw(storage_file);
 use Rts3::Test::Needs   qw(needs_library needs_rt);
+use Rts3::Test::Process ();
 
 needs_library;
 
@@ -50,6 +51,12 @@ subtest 'what is printed' => sub {
     ( undef, $out, $err ) = policy(qw(--quiet --json));
     is( $err,            '', '--quiet' );
     is( $out =~ tr/\n//, 1,  '--json: one line' );
+    my $run = Rts3::Test::Process::run(
+        command => [ 'sh', '-c', 'exec "$@" >/dev/full', 'sh', $rt->tool(qw(policy --quiet)) ],
+        env     => { $rt->environment }
+    );
+    is( $run->{exit}, 2, 'where it cannot be written: exit status' );
+    like( $run->{err}, qr/^rt-s3 policy: .*No space left/, '... and why' );
 
     ( $by, undef, $err ) = policy('--delete');
     is( $by->{DeleteObjects}{Action}, 's3:DeleteObject', '--delete' );

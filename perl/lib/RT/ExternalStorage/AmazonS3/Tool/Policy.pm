@@ -178,7 +178,11 @@ sub _Print {
         }
     );
     $json = $json->indent->indent_length(4)->space_after if !$self->{tool}->Option('json');
-    print $json->encode($policy) =~ s/\n?\z/\n/r;
+
+    # With an encoding, print says of more than 1,024 bytes that they were written, also where they were not
+    for my $part ( $json->encode($policy) =~ s/\n?\z/\n/r =~ /.{1,1000}/gs ) {
+        print $part or $self->{tool}->Stop("the policy could not be written: $!");
+    }
     return;
 }
 

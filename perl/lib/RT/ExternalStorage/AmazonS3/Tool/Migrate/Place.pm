@@ -173,8 +173,8 @@ sub _Own {
     close $handle or die "$file: $!\n";
     my $own = OWN;
     $code =~ s/^package RT::ExternalStorage::AmazonS3;/package $own;/m or die "$file is not RT's own module\n";
-    eval "$code; 1" or die $@;    ## no critic (ProhibitStringyEval) RT's, but for its name
-    $INC{ $own =~ s{::}{/}gr . '.pm' } = $file;
+    eval "$code; 1" or die $@;                     ## no critic (ProhibitStringyEval) RT's, but for its name
+    $INC{ $own =~ s{::}{/}gr . '.pm' } = $file;    ## no critic (RequireLocalizedPunctuationVars) it is loaded
     return $own;
 }
 
