@@ -3,8 +3,12 @@ package RT::ExternalStorage::AmazonS3::Lock;
 use strict;
 use warnings;
 
-use Fcntl      ();
-use File::Spec ();
+use Fcntl       ();
+use File::Spec  ();
+use Time::HiRes ();
+
+# Seconds for which deletions are waited for
+use constant PATIENCE => 60;
 
 # RT's externalizer finds an object in the bucket, and only then points a row to it: between the two nothing may be
 # deleted. It locks its own script.
@@ -17,10 +21,16 @@ sub Shared {
     return _Lock( Fcntl::LOCK_SH(), @scripts );
 }
 
-# The same for one that externalizes. $own: what is locked beside RT's script, which may not be there.
+# The same for one that externalizes, which waits for deletions: they take moments. $own: what is locked beside RT's
+# script, which may not be there.
 sub Exclusive {
     my ( $class, $own ) = @_;
-    return _Lock( Fcntl::LOCK_EX(), _Scripts(), $own );
+    my $until = time + PATIENCE;
+    while (1) {
+        my $locks = _Lock( Fcntl::LOCK_EX(), _Scripts(), $own );
+        return $locks if ref $locks || time > $until || !ref _Lock( Fcntl::LOCK_SH(), _Scripts(), $own );
+        Time::HiRes::sleep(0.1);
+    }
 }
 
 sub _Lock {
@@ -29,8 +39,13 @@ sub _Lock {
     for my $script (@scripts) {
         open my $handle, '<', $script    ## no critic (RequireBriefOpen) held by the caller
             or return "$script cannot be read: $!";
-        flock $handle, $kind | Fcntl::LOCK_NB()
-            or return "RT's externalizer is at work ($script is locked)";
+        if ( !flock $handle, $kind | Fcntl::LOCK_NB() ) {
+            return "$script cannot be locked: $!" if !$!{EWOULDBLOCK};
+            return
+                flock( $handle, Fcntl::LOCK_SH() | Fcntl::LOCK_NB() )
+                ? "files are being deleted ($script is locked for that)"
+                : "RT's externalizer is at work ($script is locked)";
+        }
         push @locks, $handle;
     }
     return \@locks;
@@ -76,6 +91,6 @@ The locks of who deletes, or a reason for which there are none. They end with th
 
 =head2 Exclusive FILE
 
-The locks of who externalizes: RT's script, and FILE.
+The locks of who externalizes, RT's script and FILE, or a reason. Waits for deletions under way, up to 60 s.
 
 =cut
