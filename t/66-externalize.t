@@ -106,6 +106,20 @@ subtest 'a part of it' => sub {
     my @named = $err =~ /^RT::Attachments (\d+): not moved: there is no such row/mg;
     is_deeply( \@named, [ 1_000_001 .. 1_002_500 ], '... and names those that are not' );
 
+    # Those that need not, or may not, be moved; and one that RT does not look at
+    my ($bare)   = $rt->dbh->selectrow_array('SELECT MIN(id) FROM Attachments WHERE ContentEncoding IS NULL');
+    my ($young)  = map { $_->{id} } grep { $_->{kind} eq 'attachment' && $_->{id} > $fourth->{id} } $more->moved;
+    my @named_so = ( $first->{id}, $young, $bare );
+    ( $exit, $out, $err ) =
+        $rt->run_tool( qw(externalize --verbose --age=1 --class=RT::Attachments), '--ids=' . join ',', @named_so );
+    is( $exit . $err, '0', '--ids of others than those to be moved' );
+    my %why = $out =~ /^Skipping RT::Attachments (\d+) because: (.*)$/mg;
+    is_deeply(
+        [ @why{@named_so} ],
+        [ 'it is external already', 'it was not created at that time', 'it has no content' ],
+        '... says why each stays'
+    );
+
     ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --since=2037-01-01));
     like( $out, qr/^0 moved/m, '--since: nothing is that young' );
     ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --age=1));
@@ -137,6 +151,7 @@ subtest 'wrong use' => sub {
         [ qr/--ids needs --class/,                       '--ids=3' ],
         [ qr/--ids: 'x' is no id/,                       '--class=RT::Attachments', '--ids=3,x' ],
         [ qr/--since: 'yesterday' is no date/,           '--since=yesterday' ],
+        [ qr/--since: '2026-02-30' is no date/,          '--since=2026-02-30' ],
         [ qr/--concurrency: '0' is not/,                 '--concurrency=0' ],
         [ qr/nothing to do with 'all'/,                  'all' ],
         )

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use Digest::SHA qw(sha256_hex);
+use Fcntl       qw(LOCK_NB LOCK_SH);
 use FindBin;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -67,21 +68,24 @@ sub until_asked {
 
 subtest 'one that can not be stored does not stop the others' => sub {
     my @ids = add( 30, mark => 'denied' );
-    my $bad = $ids[9];
-    my $key = sha256_hex( $content->{$bad} );
+    my ( $bad, $broken ) = @ids[ 9, 19 ];
+    my ( $key, $other ) = map { sha256_hex( $content->{$_} ) } $bad, $broken;
     $s3->faults(
-        { operation => 'PutObject', key => $key, do => { answer => { status => 403, code => 'AccessDenied' } } } );
-    my ( $exit, $out, $err ) = $rt->run_tool('externalize');
+        { operation => 'PutObject', key => $key,   do => { answer => { status => 403, code => 'AccessDenied' } } },
+        { operation => 'PutObject', key => $other, do => { reset  => { at     => 'upload' } } }
+    );
+    my ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --concurrency=1));
     is( $exit, 1, 'exit status' );
-    like( $out, qr/^29 moved .* 1 failed$/m,                                 'the others are moved' );
-    like( $err, qr/^RT::Attachments $bad: not moved: .*$key.*AccessDenied/m, 'it is named, and why' );
-    is_deeply( [ left(@ids) ], [$bad], 'it stays where it was' );
-    is( mark(), $bad - 1, 'the mark does not pass it' );
+    like( $out, qr/^28 moved .* 2 failed$/m,                                    'the others are moved' );
+    like( $err, qr/^RT::Attachments $bad: not moved: .*$key.*AccessDenied/m,    'it is named, and why' );
+    like( $err, qr/^RT::Attachments $broken: not moved: .*$other.*\[network:/m, '... as is one that is cut off' );
+    is_deeply( [ left(@ids) ], [ $bad, $broken ], 'they stay where they were' );
+    is( mark(), $bad - 1, 'the mark does not pass the first' );
     $s3->faults;
     ( $exit, $out ) = $rt->run_tool('externalize');
-    like( $out, qr/^1 moved/m, 'the next run comes back to it' );
+    like( $out, qr/^2 moved/m, 'the next run comes back to them' );
     is_deeply( [ left(@ids), lost(@ids) ], [], '... and all is there' );
-    is( mark(), $bad, '... and the mark goes on' );
+    is( mark(), $broken, '... and the mark goes on' );
 };
 
 subtest 'what can not be decoded is never stored' => sub {
@@ -148,6 +152,14 @@ subtest 'two at once' => sub {
     is( ended($pid), 0, 'the first one ends well' );
     $rt->set_storage(%storage);
     is_deeply( [ left(@ids), lost(@ids) ], [], '... and has moved all' );
+
+    # A deletion has a lock for a moment
+    open my $script, '<', $rt->release->program('rt-externalize-attachments') or die $!;
+    $pid = started();
+    flock $script, LOCK_SH | LOCK_NB or die "it is locked: $!";
+    ok( !Rts3::Test::Process::wait_for( $pid, 2 ), 'a deletion is waited for' );
+    close $script                                  or die $!;
+    is( ended($pid), 0, '... and then it begins' ) or diag said('err');
 };
 
 subtest 'the server is down' => sub {
@@ -180,10 +192,21 @@ subtest 'the keys are revoked, the bucket goes' => sub {
     $s3->faults(
         { operation => 'PutObject', from => 10, do => { answer => { status => 403, code => 'InvalidAccessKeyId' } } }
     );
-    my ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --concurrency=2));
-    $s3->faults;
+    my ( $exit, $out, $err ) =
+        $rt->run_tool( qw(externalize --concurrency=2 --class=RT::Attachments), '--ids=' . join ',', @ids );
     is( $exit, 2, 'revoked in the middle: exit status' );
     like( $err, qr/stopped, for it would go on like this: .*InvalidAccessKeyId/, '... and why' );
+    unlike( $err, qr/no such row/, '... and nothing about those that it did not come to' );
+    is_deeply( [ lost(@ids) ], [], '... none is lost' );
+
+    my @no = ( do => { answer => { status => 403, code => 'AccessDenied' } } );
+    $s3->faults( { operation => 'PutObject', from => 5, @no },
+        { operation => 'CreateMultipartUpload', from => 3, @no } );
+    ( $exit, $out, $err ) = $rt->run_tool(qw(externalize --concurrency=2));
+    $s3->faults;
+    is( $exit, 2, 'no right to write any more: exit status' );
+    like( $err, qr/stopped, for it would go on like this: .*AccessDenied/, '... and why' );
+    like( $out, qr/^4 moved .* [1-3] failed$/m,                            '... at once' );
     is_deeply( [ lost(@ids) ], [], '... none is lost' );
     ( $exit, $out, $err ) = $rt->run_tool('externalize');
     is_deeply( [ $exit, left(@ids), lost(@ids) ], [0], 'the next run moves the rest' );

@@ -100,6 +100,24 @@ subtest 'where its object went away again' => sub {
     $s3->faults;
     is( $exit, 0, 'stored once more' ) or diag $err;
     is_deeply( [ $rows->left(@again), $rows->lost(@again) ], [], '... and all is there' );
+
+    # One that does not say is not asked for each
+    my @more = map { $rows->add( 1, content => $rows->contents->{$small} ) } 1 .. 5;
+    $s3->clear_log;
+    $s3->faults( { operation => 'HeadObject', do => { answer => { status => 500, code => 'InternalError' } } } );
+    ( $exit, undef, $err ) = $rt->run_tool('externalize');
+    $s3->faults;
+    is( $exit, 1, 'a server that does not say whether it is there' );
+    like(
+        $err,
+        qr/^RT::Attachments $_: not moved: its object could not be looked for once more: HEAD/m,
+        "... $_ is named"
+    ) for @more;
+    is_deeply( [ $rows->left(@more) ], [@more], '... they are in the database again' );
+    is( scalar $s3->requests( operation => 'HeadObject' ), 5, '... the server was asked for one of them' );
+    ($exit) = $rt->run_tool('externalize');
+    is( $exit, 0, 'the next run moves them' );
+    is_deeply( [ $rows->left(@more), $rows->lost(@more) ], [], '... and all is there' );
 };
 
 subtest 'bounds' => sub {

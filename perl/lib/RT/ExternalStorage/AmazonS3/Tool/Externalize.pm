@@ -11,27 +11,20 @@ use RT::ExternalStorage::AmazonS3::Tool;
 use RT::ExternalStorage::AmazonS3::Tool::Database;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Commit;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Mark;
+use RT::ExternalStorage::AmazonS3::Tool::Externalize::Obstacle;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Uploads;
 use RT::ExternalStorage::AmazonS3::Tool::Memory;
 use RT::ExternalStorage::AmazonS3::Tool::Progress;
 use RT::ExternalStorage::AmazonS3::Tool::Selection;
 
-use constant {
-    BELOW => 'RT::ExternalStorage::AmazonS3::Tool::Externalize',
-
-    # In the way of everything else too, so that going on makes no sense
-    HOPELESS => { map { $_ => 1 } qw(config credentials network timeout unavailable no-bucket internal) },
-
-    # Denied so often without a success: it is not the object
-    DENIED => 20,
-};
+use constant BELOW => 'RT::ExternalStorage::AmazonS3::Tool::Externalize';
 
 sub Options { return qw(age=s batchsize=s class=s ids=s since=s concurrency=s memory=s dry-run verbose|v) }
 
 sub new {
     my ( $class, %args ) = @_;
-    return bless { %args, failed => [], moved => 0, bytes => 0, skipped => 0, denied => 0 }, $class;
+    return bless { %args, failed => [], moved => 0, bytes => 0, skipped => 0 }, $class;
 }
 
 sub Run {
@@ -48,10 +41,11 @@ sub Run {
     $tool->Stop("not now: $locks") if !ref $locks;
     $self->_Prepare($backend)      if !$wanted->{dry_run};
 
-    $self->{wanted}  = $wanted;
-    $self->{backend} = $backend;
-    $self->{mark}    = ( BELOW . '::Mark' )->new;
-    $self->{commit}  = ( BELOW . '::Commit' )->new( database => $self->{database}, native => $tool->Native );
+    $self->{wanted}   = $wanted;
+    $self->{backend}  = $backend;
+    $self->{mark}     = ( BELOW . '::Mark' )->new;
+    $self->{commit}   = ( BELOW . '::Commit' )->new( database => $self->{database}, native => $tool->Native );
+    $self->{obstacle} = ( BELOW . '::Obstacle' )->new( native => $tool->Native, deadline => $backend->{Deadline} );
     my $interrupted;
     local $SIG{INT}  = sub { $interrupted ||= 'SIGINT' };
     local $SIG{TERM} = sub { $interrupted ||= 'SIGTERM' };
@@ -100,12 +94,8 @@ sub _Wanted {
         batchsize => $tool->Number( batchsize => undef, 1, 1_000_000_000 ),
         dry_run   => $tool->Option('dry-run'),
         verbose   => $tool->Option('verbose') || $tool->Option('dry-run'),
-        since     => $tool->Option('since'),
+        since     => RT::ExternalStorage::AmazonS3::Tool::Selection->Since($tool),
     );
-    $tool->Refuse("--since: '$wanted{since}' is no date: YYYY-MM-DD, or with a time, YYYY-MM-DD HH:MM:SS, in UTC")
-        if defined $wanted{since} && $wanted{since} !~ /\A\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d)?\z/;
-    $wanted{since} =~ tr/T/ / if defined $wanted{since};
-
     @wanted{qw(places ids)} = RT::ExternalStorage::AmazonS3::Tool::Selection->Asked( $tool, $self->{database} );
     return \%wanted;
 }
@@ -132,7 +122,7 @@ sub _Move {
         my $row = $rows->Read( $id, sub { $self->{uploads}->Room(@_) } );
         last if $row->{unread};
         if ( !$row->{content} ) {
-            $self->_NotMoved($row);
+            $self->_NotMoved( $row, 1 );
             next;
         }
         $self->{tool}->Output->Line("Storing $class $id") if $wanted->{verbose};
@@ -145,9 +135,7 @@ sub _Move {
         $self->{uploads}->Store($row);
         $self->_Commit if $self->{commit}->IsDue;
     }
-    for my $id ( $rows->Unknown ) {
-        $self->_Fail( $id, 'there is no such row, or it is external already' );
-    }
+    $self->_NotMoved($_) for $self->_Stops ? () : $rows->Others;
 
     # What is under way is finished, unless it would fail as well
     $self->{uploads}->Wait while $self->{uploads}->Outstanding && !$self->{hopeless};
@@ -168,12 +156,10 @@ sub _Stored {
     my ( $self, $row, $result ) = @_;
     $self->{backend}->_Drain;
     if ( my $error = $result->{error} ) {
-        my $name = $error->name;
-        $self->{denied}++                     if $name eq 'denied' && !$self->{stored};
-        $self->{hopeless} ||= $error->message if HOPELESS->{$name} || $self->{denied} >= DENIED;
+        $self->{hopeless} = $error->message if !$self->{hopeless} && $self->{obstacle}->IsForAll($error);
         return $self->_Fail( $row->{id}, $error->message );
     }
-    $self->{stored} = 1;
+    $self->{obstacle}->Passed;
     $self->{commit}->Add( { %{$row}, key => $result->{key}, existed => $result->{existed} } );
     return;
 }
@@ -187,9 +173,16 @@ sub _Commit {
         }
 
         # The next run reads it anew
-        next if $row->{changed};
+        if ( $row->{changed} ) {
+            $self->{mark}->Hold( $row->{id} );
+            $self->_Skip( $row->{id}, 'it was changed meanwhile' );
+            next;
+        }
         $self->{mark}->Done( $row->{id} );
-        next if $row->{gone};
+        if ( $row->{gone} ) {
+            $self->_Skip( $row->{id}, 'it is gone' );
+            next;
+        }
         $self->{moved}++;
         $self->{bytes} += $row->{bytes};
         $self->{tool}->Output->Line("Stored $self->{class} $row->{id} as $row->{key}") if $self->{wanted}{verbose};
@@ -199,18 +192,24 @@ sub _Commit {
     return;
 }
 
+# $begun: it is one of the rows
 sub _NotMoved {
-    my ( $self, $row ) = @_;
+    my ( $self, $row, $begun ) = @_;
     return $self->_Fail( $row->{id}, $row->{problem} ) if defined $row->{problem};
+    $self->{mark}->Done( $row->{id} )                  if $begun;
+    return $self->_Skip( $row->{id}, $row->{why} );
+}
+
+sub _Skip {
+    my ( $self, $id, $why ) = @_;
     $self->{skipped}++;
-    $self->{mark}->Done( $row->{id} );
-    $self->{tool}->Output->Line("Skipping $self->{class} $row->{id} because: $row->{why}")
-        if $self->{wanted}{verbose};
+    $self->{tool}->Output->Line("Skipping $self->{class} $id because: $why") if $self->{wanted}{verbose};
     return;
 }
 
 sub _Fail {
     my ( $self, $id, $why ) = @_;
+    $self->{mark}->Hold($id);
     push @{ $self->{failed} }, { class => $self->{class}, id => $id, why => $why };
     $self->{tool}->Output->Record( class => $self->{class}, id => $id + 0, error => $why );
     return;

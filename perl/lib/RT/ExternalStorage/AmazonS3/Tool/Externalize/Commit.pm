@@ -7,8 +7,14 @@ use parent 'RT::ExternalStorage::AmazonS3::Tool::Batch';
 
 use RT::ExternalStorage::AmazonS3::Tool::Encoding;
 
-# Where so many bytes would have to be kept, a transaction is over
-use constant MOST_BYTES => 16 * 1024 * 1024;
+use constant {
+
+    # Where so many bytes would have to be kept, a transaction is over
+    MOST_BYTES => 16 * 1024 * 1024,
+
+    # Milliseconds for the server to say whether an object is there
+    PATIENCE => 30_000,
+};
 
 # A row whose object is in the bucket
 sub Add {
@@ -27,7 +33,10 @@ sub Commit {
             $self->_Point( $dbh, $_ ) for @rows;
         }
     );
-    $self->_LookAgain($_) for grep { $_->{kept} } @rows;
+    my $silent;
+    for my $row ( grep { $_->{kept} } @rows ) {
+        $silent = $self->_LookAgain( $row, $silent );
+    }
     return @rows;
 }
 
@@ -58,25 +67,45 @@ sub _IsSame {
 }
 
 # The object was there before. Whoever found it unused a moment ago may have deleted it since: from now on nobody finds it
-# unused, so what is there now stays.
+# unused, so what is there now stays. $silent: the server was asked for another one, and did not answer; it is not asked
+# for each. Returns that.
 sub _LookAgain {
-    my ( $self, $row ) = @_;
-    my $kept   = delete $row->{kept};
-    my $native = $self->{native};
-    return if $native->head( $row->{key} );
+    my ( $self, $row, $silent ) = @_;
+    my $kept = delete $row->{kept};
+    if ( !$silent ) {
+        my ( $found, $error ) = $self->{native}->head( $row->{key}, deadline => PATIENCE );
+        return if $found;
+
+        # Without the right to list the bucket, one that is not there is denied
+        if ( $error->name =~ /\A(?:not-found|denied)\z/ ) {
+            my $again = $self->_StoreAgain( $row, $kept ) // return;
+            $self->_PutBack( $row, $kept, "its object went away again: $again" );
+            return;
+        }
+        $silent = $error;
+    }
+    $self->_PutBack( $row, $kept, "its object could not be looked for once more: $silent" );
+    return $silent;
+}
+
+# Returns why it could not be stored, or undef
+sub _StoreAgain {
+    my ( $self, $row, $kept ) = @_;
     my ($content) =
         ref $kept
         ? $kept->Content
         : RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $row->{encoding}, \$kept );
-    my ( $stored, $error ) = $native->store( $row->{key}, $$content, content_type => $row->{stored_as} );
-    return if $stored;
+    my ( $stored, $error ) = $self->{native}->store( $row->{key}, $$content, content_type => $row->{stored_as} );
+    return $stored ? undef : $error;
+}
 
+sub _PutBack {
+    my ( $self, $row, $kept, $why ) = @_;
     my ( $table, $column ) = ( $self->{rows}->Table, $self->{rows}->Column );
-    undef $content;
     my $raw = ref $kept ? $kept->Raw : $kept;
     my $sql = "UPDATE $table SET $column = ?, ContentEncoding = ? WHERE id = ? AND ContentEncoding = 'external'";
     $self->{database}->Transaction( sub { $_[0]->do( $sql, undef, $raw, $row->{encoding}, $row->{id} ) } );
-    $row->{problem} = "its object went away again: $error";
+    $row->{problem} = $why;
     return;
 }
 

@@ -20,23 +20,34 @@ sub new {
 
 sub Of {
     my ( $self, $class ) = @_;
-    @{$self}{qw(waiting done reached)} = ( [], {}, undef );
+    @{$self}{qw(waiting done reached held)} = ( [], {}, undef, undef );
     return $self->{last}{$class} || 0;
 }
 
 # Rows begin in the order of their ids, and are done in any; the mark passes none that is not
 sub Begin {
     my ( $self, $id ) = @_;
-    push @{ $self->{waiting} }, $id;
+    push @{ $self->{waiting} }, $id if !defined $self->{held};
     return;
 }
 
 sub Done {
     my ( $self, $id ) = @_;
+    return if defined $self->{held} && $id >= $self->{held};
     $self->{done}{$id} = 1;
     while ( @{ $self->{waiting} } && delete $self->{done}{ $self->{waiting}[0] } ) {
         $self->{reached} = shift @{ $self->{waiting} };
     }
+    return;
+}
+
+# One that has to be looked at again. What is behind it counts no more, however much that is, and takes no memory.
+sub Hold {
+    my ( $self, $id ) = @_;
+    return if defined $self->{held} && $id >= $self->{held};
+    $self->{held}    = $id;
+    $self->{waiting} = [ grep { $_ < $id } @{ $self->{waiting} } ];
+    delete @{ $self->{done} }{ grep { $_ > $id } keys %{ $self->{done} } };
     return;
 }
 
@@ -96,9 +107,9 @@ passes no row that could not be moved.
 
 Where a class begins.
 
-=item Begin ID, Done ID
+=item Begin ID, Done ID, Hold ID
 
-A row is on its way; it needs no further look.
+A row is on its way; it needs no further look; it needs one.
 
 =item Save CLASS, SaveSometimes CLASS
 

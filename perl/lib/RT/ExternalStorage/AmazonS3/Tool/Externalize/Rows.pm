@@ -63,11 +63,29 @@ sub NextId {
     return $id;
 }
 
-# Ids that were asked for, and were not found
-sub Unknown {
+# Ids that were asked for, and were not among the rows: { id, why } or { id, problem } of each, as Read has it
+sub Others {
     my ($self) = @_;
     return if $self->{left} == 0;
-    return grep { !$self->{seen}{$_} } @{ $self->{ids} || [] };
+    my @others;
+    for my $portion ( $self->{ids} ? $self->_Portions : () ) {
+        my @ids = grep { !$self->{seen}{$_} } @{$portion} or next;
+        my $query =
+            'SELECT id, ContentEncoding FROM ' . $self->Table . ' WHERE id IN (' . join( ', ', ('?') x @ids ) . ')';
+        my %encoding = map { @{$_} } @{ $self->{database}->Select( $query, @ids ) };
+        for my $id (@ids) {
+            my $encoding = $encoding{$id};
+            push @others,
+                !exists $encoding{$id} ? { id => $id, problem => 'there is no such row' }
+                : {
+                id => $id,
+                why => !defined $encoding ? 'it has no content'
+                : $encoding eq 'external' ? 'it is external already'
+                :                           'it was not created at that time',
+                };
+        }
+    }
+    return @others;
 }
 
 # No more ids in one query than every database takes: all there are, or those asked for, in order
@@ -266,9 +284,9 @@ looked at yet only the id is in memory.
 
 =item new database => DATABASE, place => PLACE, after => ID, [age =>, batchsize =>, ids =>, since =>]
 
-=item Count, NextId, Unknown
+=item Count, NextId, Others
 
-How many there are, at most; the next one; those asked for that are not there.
+How many there are, at most; the next one; those asked for that are not among them, and why.
 
 =item Read ID, ROOM
 

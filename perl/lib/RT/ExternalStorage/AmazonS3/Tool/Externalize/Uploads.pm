@@ -63,9 +63,12 @@ sub Store {
         return if !$self->Room( $row->{bytes} );
         return $self->{done}->( $row, $self->_StoreLarge( $row, $content ) );
     }
-    until ( $self->{bulk}->submit( $row->{id}, $$content, content_type => $row->{stored_as} ) ) {
-        return if $self->{stops}->();
-        $self->Wait;
+    my ( $accepted, $error );
+    until ($accepted) {
+        ( $accepted, $error ) = $self->{bulk}->submit( $row->{id}, $$content, content_type => $row->{stored_as} );
+        return $self->{done}->( $row, { error => $error } ) if $error;
+        return                                              if !$accepted && $self->{stops}->();
+        $self->Wait                                         if !$accepted;
     }
     $self->{under_way}{ $row->{id} } = $row;
     $self->{bytes} += $row->{bytes};
@@ -86,7 +89,8 @@ sub _StoreLarge {
 # Waits a moment for a result
 sub Wait {
     my ($self) = @_;
-    my $result = $self->{bulk}->wait(1);
+    my ( $result, $error ) = $self->{bulk}->wait(1);
+    die "$error\n"          if $error;
     $self->_Result($result) if $result;
     $self->{waits}->();
     return;
