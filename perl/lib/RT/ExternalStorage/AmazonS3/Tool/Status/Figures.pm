@@ -21,9 +21,6 @@ use constant IDS => 1000;
 # The month of a date
 my %MONTH = ( SQLite => 'SUBSTR(Created, 1, 7)', mysql => q{DATE_FORMAT(Created, '%Y-%m')} );
 
-# What RT decides by, beside the length
-my %DECIDES = ( A => 'ContentType, Headers', V => 'CustomField, NULL' );
-
 # %args: tool, tick (called often, may end the command; gets how far it is: what, done, of all)
 sub new {
     my ( $class, %args ) = @_;
@@ -97,8 +94,11 @@ sub _Read {
     my $type   = RT->Config->Get('DatabaseType');
     my $length = $self->{database}->BytesOf($column);
     my $month  = $MONTH{$type} // q{TO_CHAR(Created, 'YYYY-MM')};
-    my $other  = join ', ',
-        map {"CASE WHEN ContentEncoding = 'external' THEN NULL ELSE $_ END"} $length, split /, /, $DECIDES{$sign};
+
+    # What RT decides by, beside the length. For RT a custom field's value "0" has none.
+    my @decides =
+        $sign eq 'A' ? qw(ContentType Headers) : ( 'CustomField', "CASE WHEN $length = 1 THEN $column END" );
+    my $other = join ', ', map {"CASE WHEN ContentEncoding = 'external' THEN NULL ELSE $_ END"} $length, @decides;
     my $query = "SELECT id, $month, ContentEncoding, CASE WHEN ContentEncoding = 'external' THEN $column END, $other "
         . "FROM $table WHERE id > ? AND id <= ? AND $column IS NOT NULL";
     my $class = $sign eq 'A' ? 'RT::ExternalStorage::AmazonS3::Tool::Attachment' : BELOW . '::Value';
@@ -121,8 +121,10 @@ sub _Read {
                 $bytes = _Decoded( $encoding, $bytes, $said );
                 $self->_Add( database => $created // '', $bytes );
                 _Sum( $self->{all}, $bytes );
-                my $moves = defined $encoding && $rule->Moves( $kind, defined $said ? $said || 0 : $bytes );
-                my $what  = !$moves ? 'small' : $id > $mark ? 'waiting' : 'below';
+                my $empty = $sign eq 'V' && ( $headers // '' ) eq '0';
+                my $moves =
+                    defined $encoding && !$empty && $rule->Moves( $kind, defined $said ? $said || 0 : $bytes );
+                my $what = !$moves ? 'small' : $id > $mark ? 'waiting' : 'below';
                 _Sum( $self->{$what}, $bytes );
                 $self->_Below( $place->{class}, $id ) if $what eq 'below';
             }
