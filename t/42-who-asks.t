@@ -58,6 +58,8 @@ for my $how ( sort keys %trouble ) {
     is( $direct->[0][0], undef, "$how, called directly: undef" );
     like( $direct->[0][1], qr/^$line[^\n]*\z/, '... and a message of one line' );
     is( $direct->[1], undef, '... in scalar context undef' );
+    my $unproven = $how eq 'gone' ? qr/; nothing has been read from there yet: are the options/ : qr/\]\z/;
+    like( $direct->[0][1], $unproven, '... which says what to look at' );
 
     # a tool
     for my $method (qw(Content OriginalContent)) {
@@ -145,8 +147,9 @@ ok( $sent, 'a reply with the file' );
 like( join( '', $rt->mails ), qr/see the old file.*a\.bin/s, '... is sent, with the file' );
 is( $rt->attachment($id)->{bytes}, $bytes, 'and RT reads it' );
 
-# ---- a dashboard's pretended request
+# ---- a dashboard's pretended request; rt-email-digest, whose mail is put together by a function of its own
 
+$rt->clear_log;
 my $pretended = $rt->call( <<'END', $id );
     require RT::Dashboard::Mailer;
     my $attachment = RT::Attachment->new( RT->SystemUser );
@@ -154,10 +157,21 @@ my $pretended = $rt->call( <<'END', $id );
     local $HTML::Mason::Commands::r = RT::Dashboard::FakeRequest->new;
     RT->System->ExternalStorage->{_Native}->close;
     my $content = eval { $attachment->Content };
-    return [ $content, $@ ];
+    my $error   = $@;
+    undef $HTML::Mason::Commands::r;
+    sub main::build_digest_for_user { return $_[0]->Content }
+    my $digest = eval { main::build_digest_for_user($attachment) };
+    return [ $content, $error, $digest, $@ ];
 END
 is( $pretended->[0], undef, "a dashboard's page: dies" );
 like( $pretended->[1], qr/^[^\n]+\n\z/, '... with one line' );
+is( $pretended->[2], undef, 'a digest: dies' );
+like( $pretended->[3], qr/^[^\n]+\n\z/, '... with one line' );
+like(
+    $rt->log_text,
+    qr/\[error\].*Mail not sent \(ticket #$ticket->{id}, recipients/,
+    '... and the log says of what'
+);
 done_testing;
 
 # As if another prefix, or another bucket, had been meant

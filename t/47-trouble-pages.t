@@ -112,10 +112,12 @@ my %page = (
     self_service => { path => "/SelfService/Display.html?id=$ticket", by    => 'customer' },
 );
 
-# Pages that can't do without a text: forms that quote it, and one that is no element called Show...
-my %form = (
+# Pages that can't do without a text: forms that quote it, and those that are no element called Show...
+my $export = '/Search/Results.tsv?Class=RT::Transactions&ObjectType=RT::Ticket&Query=';
+my %form   = (
     'reply, quoting' => "/Ticket/Update.html?id=$ticket&Action=Respond&QuoteTransaction=$text->{TransactionId}",
     'mobile history' => "/m/ticket/history?id=$ticket",
+    'export'         => $export . "Type%3D'Create'&Format='__id__','__Content__'",
     'customer reply' => "/SelfService/Update.html?id=$ticket&QuoteTransaction=$text->{TransactionId}",
 );
 
@@ -181,6 +183,7 @@ for my $how (qw(slow denying missing damaged down misconfigured)) {
         refused_form( "$how: $_", $form{$_}, $trouble )           for sort keys %form;
         refused_rest2( "$how: REST 2, $_", $rest2{$_}, $trouble ) for sort keys %rest2;
     }
+    uploaded($how);
     ok( scalar $s3->requests, "$how: S3 was asked" ) if $trouble->{asked};
     $trouble->{end}->();
     ok( $browser{root}->recovers( $file{attachment}{path} ), "after $how: RT finds out that S3 is back" );
@@ -304,6 +307,7 @@ sub refused_form {
     like( $answer->decoded_content, qr/This file cannot be read from/, "$name: an error" );
     ok( $answer->decoded_content !~ m{</textarea>|class="txn-content"},
         '... and nothing empty in the place of the text' );
+    is( ( scalar( () = $answer->decoded_content =~ /<title>/g ) ), 1, '... on one page, not in one within another' );
     cmp_ok( $seconds, '<', DEADLINE + LOADED_MACHINE, '... in time' );
     discreet($answer);
     logged($trouble);
@@ -330,7 +334,32 @@ sub shown {
     my @missing = grep { $page !~ $_ } @{ $cell->{shows} // [@whole_page] };
     is( "@missing", '', '... with the rest of it' );
     ok( $page !~ /TEXT-NUMBER/, '... without the texts' );
+    my $says       = $trouble->{lost} ? qr/is missing from/ : qr/cannot be read from/;
+    my @references = $page =~ /<p><i>This text $says [^<]*Reference: ([0-9A-F]{8})/g;
+    is( scalar @references, $texts, '... and says so in the place of each' );
+    my $unknown = grep { $rt->log_text !~ /Failed to load .*\(reference $_\)/ } @references;
+    is( $unknown, 0, '... with a reference to the log' );
     discreet($answer);
     logged($trouble);
+    return;
+}
+
+# A new file for a field whose other files can't be read, with which RT compares it
+sub uploaded {
+    my ($how) = @_;
+    my $bytes = "scanned while $how";
+    my $field = "Object-RT::Ticket-$ticket-CustomField-$scan->{CustomField}-Upload";
+    my @form  = (
+        id           => $ticket,
+        SubmitTicket => 'Save Changes',
+        $field       => [ undef, "$how.pdf", 'Content-Type' => 'application/pdf', Content => $bytes ]
+    );
+    my $start  = time;
+    my $answer = $browser{root}->post( '/Ticket/Modify.html', \@form, Content_Type => 'form-data' );
+    like( $answer->decoded_content, qr/\Q$how.pdf\E added as a value for Scan/, "$how: another file for a field" );
+    cmp_ok( time - $start, '<', DEADLINE + LOADED_MACHINE, '... in time' );
+    my ($new) = grep { $_->{Content} eq "$how.pdf" } $rt->field_value_rows;
+    my $path = '/Download/CustomFieldValue/' . ( $new->{id} // 0 ) . "/$how.pdf";
+    is( $browser{root}->get($path)->content, $bytes, '... which is kept' );
     return;
 }

@@ -145,7 +145,10 @@ sub Get {
 
     # A 404 proves nothing before something was found: Bucket or Prefix may be wrong
     my $lost    = $error->name eq 'corrupt' || ( $error->name eq 'not-found' && $self->_IsProven($sha) );
-    my $message = RT::ExternalStorage::AmazonS3::Failure->Answer( $error->message, $lost );
+    my $message = $error->message;
+    $message .= '; nothing has been read from there yet: are the options Bucket and Prefix right?'
+        if $error->name eq 'not-found' && !$lost;
+    $message = RT::ExternalStorage::AmazonS3::Failure->Answer( $message, $lost );
 
     # In scalar context never the message: RT's shredder would take it for the content
     return wantarray ? ( undef, $message ) : undef;
@@ -525,9 +528,9 @@ secrets. That page shows all environment variables of the web server, though: do
 
 RT takes a file that its storage could not give for an empty one. This module does not let it: an attachment that can't
 be read is an error page with status 503 ("please try again", with a reference that is also in the log), or 404 where
-it is missing or damaged for certain. A ticket's history is shown without the text that could not be read. Mail whose
+it is missing or damaged for certain. A ticket's history says so in the place of a text that could not be read. Mail whose
 attachment could not be read is not sent, and the log names ticket and recipients. A command-line tool ends with the
-reason. RT's full-text indexer skips what is missing or damaged.
+reason. RT's full-text indexer skips what is missing or damaged. New files can be added all the while.
 
 An attachment that is in external storage can't be encrypted or decrypted in the database: RT would overwrite the
 reference to it.

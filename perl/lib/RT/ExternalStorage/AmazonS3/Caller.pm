@@ -14,9 +14,16 @@ my $FILE = qr{/(?:Attachment|Attachment/WithHeaders|CustomFieldValue)/dhandler\z
 # REST 1.0 has one page; the forms beneath it tell what was asked for
 my $REST_FILE = qr{^/REST/1\.0/Forms/(?:attachment/default|ticket/attachments)\z};
 
-# Subroutines that build mail, beside the methods of RT::Action::SendEmail and of classes derived from it
-my $MAIL = qr{^RT:: (?: Template:: | Dashboard::Mailer:: | Transaction::ContentAsMIME\z | Ticket::Forward
-    | Interface::Email::(?:Send|Forward) )}x;
+# Compares a new value of a custom field with those that are there
+my $COMPARISON = 'RT::ObjectCustomFieldValues::HasEntry';
+
+# Shows a message in a ticket's history, and is in the middle of the place where its text goes
+my $MESSAGE = qr{/ShowTransactionAttachments\z};
+
+# Subroutines that build mail, beside the methods of RT::Action::SendEmail and of classes derived from it. The last one
+# is rt-email-digest's.
+my $MAIL = qr{^(?: RT:: (?: Template:: | Dashboard::Mailer:: | Transaction::ContentAsMIME\z | Ticket::Forward
+    | Interface::Email::(?:Send|Forward) ) | main::build_digest_for_user\z )}x;
 
 sub Identify {
     my ($class) = @_;
@@ -28,11 +35,15 @@ sub Identify {
 sub Kind   { return $_[0]->{kind} }
 sub IsREST { return $_[0]->{rest} }
 
+# Whether what is written into the page now stands where the text would be
+sub IsAtMessage { return $_[0]->{at_message} }
+
 sub _Kind {
     my ($self) = @_;
     my @subs = @{ $self->{subs} };
-    return 'direct' if !grep {/::_DecodeLOB\z/} @subs;
-    return 'mail'   if $self->_BuildsMail;
+    return 'direct'     if !grep {/::_DecodeLOB\z/} @subs;
+    return 'comparison' if grep  { $_ eq $COMPARISON } @subs;
+    return 'mail'       if $self->_BuildsMail;
 
     my $request = _Request();
     return $self->_KindOfPage($request) if $request;
@@ -49,7 +60,8 @@ sub _KindOfPage {
     my $path = _Path($page);
     my @rest = map { _Path($_) } grep { !$page || $_ != $page } eval { $request->callers };
 
-    $self->{rest} = $path =~ m{^/REST/1\.0/};
+    $self->{rest}       = $path                                    =~ m{^/REST/1\.0/};
+    $self->{at_message} = _Path( eval { $request->current_comp } ) =~ $MESSAGE;
     return 'file'    if $path =~ $FILE;
     return 'file'    if $self->{rest} && eval { $request->notes('raw-content') } && grep { $_ =~ $REST_FILE } @rest;
     return 'display' if grep                                                             {m{/Show[^/]*\z}} @rest;
@@ -109,7 +121,7 @@ sub Mail {
         my $user = eval { $HTML::Mason::Commands::session{CurrentUser}->Name };
         return 'dashboard of ' . ( $user // 'a user who is not known' );
     }
-    my ( $ticket, @recipients );
+    my ( $ticket, $attachment, @recipients );
     for my $object ( _Invocants() ) {
         if ( $object->isa('RT::Action') ) {
             $ticket ||= eval { $object->TicketObj->Id };
@@ -121,7 +133,11 @@ sub Mail {
         elsif ( $object->isa('RT::Transaction') ) {
             $ticket ||= eval { $object->TicketObj->Id };
         }
+        else {
+            $attachment = $object;
+        }
     }
+    $ticket ||= eval { $attachment->TransactionObj->TicketObj->Id };    # which may be another one than the mail's
     return ( $ticket    ? "ticket #$ticket"                 : 'ticket not known' ) . ', '
         . ( @recipients ? 'to ' . join( ', ', @recipients ) : 'recipients not known' );
 }
@@ -163,7 +179,7 @@ sub _Invocants {
     for ( my $depth = 1;; $depth++ ) {
         my ( $sub, $object ) = _Frame($depth) or last;
         push @objects, $object
-            if $sub =~ /^RT::(?:Action|Ticket|Transaction)\b/
+            if $sub =~ /^RT::(?:Action|Attachment|Ticket|Transaction)\b/
             && Scalar::Util::blessed($object)
             && $object->can('isa');
     }
@@ -217,6 +233,11 @@ A class method: looks around and returns an object.
 
 Code that calls C<Get> itself, not through C<RT::Record::_DecodeLOB>.
 
+=item C<comparison>
+
+RT compares a new value of a custom field with those that the field has. One that can't be read counts as different:
+so a new file can be put beside, or in the place of, one that is lost.
+
 =item C<mail>
 
 Mail is being built, in a web request or outside.
@@ -254,6 +275,10 @@ Every other program.
 =head2 IsREST
 
 Whether it is a request of RT's REST 1.0 interface.
+
+=head2 IsAtMessage
+
+Whether a message in a ticket's history is being shown, and its text would come next.
 
 =head2 IsIndexer
 

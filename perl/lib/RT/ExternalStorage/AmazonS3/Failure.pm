@@ -7,9 +7,10 @@ use RT::ExternalStorage::AmazonS3::Caller;
 use RT::ExternalStorage::AmazonS3::Guard;
 
 use constant {
-    TROUBLE => 'This file cannot be read from the file storage at the moment. Please try again in a few minutes.',
-    LOST    => 'This file is missing from the file storage, or damaged there. Please tell your administrator.',
-    LATER   => 30,    # seconds; what Retry-After says
+    TROUBLE => 'This file cannot be read from the file storage at the moment. Please try again in a few minutes, '
+        . 'and tell your administrator if it stays so.',
+    LOST  => 'This file is missing from the file storage, or damaged there. Please tell your administrator.',
+    LATER => 30,    # seconds; what Retry-After says
 };
 
 # Headers that RT may have set for the file, which must not stand above an error page,
@@ -23,15 +24,17 @@ sub Answer {
     my $caller = RT::ExternalStorage::AmazonS3::Caller->Identify;
     my $kind   = $caller->Kind;
 
-    return $error if $kind eq 'direct';
-    if ( $kind eq 'display' || ( $kind eq 'indexer' && $lost ) ) {
-        RT::ExternalStorage::AmazonS3::Guard->Unmeasurable($error);
-        return $error;
-    }
+    return $error if $kind eq 'direct' || $kind eq 'comparison';
 
     my $web       = defined $HTML::Mason::Commands::m || $kind eq 'web';
     my $reference = _Reference();
     my $sentence  = ( $lost ? LOST : TROUBLE ) . " (Reference: $reference)";
+    if ( $kind eq 'display' || ( $kind eq 'indexer' && $lost ) ) {
+        RT::ExternalStorage::AmazonS3::Guard->Unmeasurable($error);
+        return $error if !$caller->IsAtMessage;
+        _ShowInstead($sentence);
+        return "$error (reference $reference)";
+    }
     if ( $kind eq 'mail' ) {
         RT->Logger->error( 'Mail not sent (' . $caller->Mail . "): $error (reference $reference)" );
         RT::ExternalStorage::AmazonS3::Guard->KeepBack($sentence);
@@ -46,6 +49,16 @@ sub Answer {
 
 # What a user can name, and an administrator can find in the log
 sub _Reference { return sprintf '%08X', ( int rand 2**32 ) ^ ( $$ << 12 & 0xffff_ffff ) }
+
+# Nobody should take a message without its text for an empty one
+sub _ShowInstead {
+    my ($sentence) = @_;
+    no warnings 'once';
+    my $m    = $HTML::Mason::Commands::m;
+    my $html = $m->interp->apply_escapes( $sentence =~ s/^This file/This text/r, 'h' );
+    $m->out("<p><i>$html</i></p>");
+    return;
+}
 
 # Ends the request with RT's error page. Not RT's Abort: within a form the page would go into a buffer that Mason throws
 # away, and the header's component would allow caches to keep it.
@@ -83,8 +96,12 @@ sub _Render {
     my ( $component, $type ) = @$session{qw(ErrorDocument ErrorDocumentType)};    # set by feeds
     ( $component, $type ) = ( '/Elements/Error', 'text/html; charset=utf-8' ) if !$component || !$type;
     $r->content_type($type);
-    my $page = '';
-    eval { $m->comp( { store => \$page }, $component, Why => $sentence, Code => $code ); 1 }
+
+    # RT sends the begin of a page as soon as it has a menu: then only what belongs into the page is missing
+    my $begun = grep {defined} eval { $m->notes('menu')->children };
+    my %args  = ( Why => $sentence, Code => $code, SuppressHeader => $begun ? 1 : 0 );
+    my $page  = '';
+    eval { $m->comp( { store => \$page }, $component, %args ); 1 }
         or RT->Logger->debug("The error page has ended: $@");                     # RT's does, with an abort
     return length $page ? $page : $sentence;
 }
