@@ -289,6 +289,31 @@ $s3->faults;
     is( $native->get($key), $content, '... nor a call undone' );
 }
 
+# ---- a process that is stopped, while its answer comes, for longer than it would wait
+
+{
+    my $native  = opened( Host => $s3->http, ReadTimeout => 0.5, Deadline => 0.8, Retries => 0 );
+    my $content = 'slept through';
+    my $key     = sha256_hex($content);
+    $native->store( $key, $content );
+    $s3->faults( { key => $key, nth => [1], do => { delay_ms => 300 } } );
+    my $parent = $$;
+    my $pid    = fork // die $!;
+    if ( !$pid ) {
+        sleep 0.1;
+        kill STOP => $parent;
+        sleep 1.2;
+        kill CONT => $parent;
+        POSIX::_exit(0);
+    }
+    my $start = time;
+    my ( $read, $failure ) = $native->get($key);
+    cmp_ok( time - $start, '>', 0.8, 'stopped, until all time was over' );
+    is( $read, $content, '... and what has come meanwhile is read' ) or diag $failure->message;
+    waitpid $pid, 0;
+    $s3->faults;
+}
+
 sub blocked {
     my $set = POSIX::SigSet->new;
     POSIX::sigprocmask( POSIX::SIG_BLOCK(), POSIX::SigSet->new, $set );

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 /// Less than this, in bytes, within a read timeout is a stall.
 const LEAST: u64 = 1000;
+/// What comes before the head of an answer is complete, in bytes, the beginning of its body and any number
+/// of interim answers included.
+const LONGEST_HEAD: u64 = 4 * 1024 * 1024;
 
 /// How far an exchange has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +22,12 @@ pub(super) enum Stage {
     Waiting,
     /// The head of an answer has come.
     Answered,
+}
+
+/// Lets what has arrived be read before time is said to be over: a process that was stopped for a while finds
+/// its timers at their end first.
+pub(super) async fn look_at_sockets() {
+    tokio::task::yield_now().await;
 }
 
 /// How long an exchange may stand still.
@@ -40,6 +49,8 @@ struct State {
     since: Instant,
     moved_since: u64,
     sent: u64,
+    /// Bytes received in this stage.
+    received: u64,
 }
 
 impl Progress {
@@ -49,6 +60,7 @@ impl Progress {
             since: Instant::now(),
             moved_since: 0,
             sent: 0,
+            received: 0,
         })))
     }
 
@@ -61,6 +73,7 @@ impl Progress {
         state.stage = stage;
         state.since = Instant::now();
         state.moved_since = 0;
+        state.received = 0;
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -77,7 +90,15 @@ impl Progress {
         self.state().sent
     }
 
-    pub(super) fn moved(&self, bytes: usize) {
+    /// False: so much has come, but still no whole head of an answer.
+    pub(super) fn received(&self, bytes: usize) -> bool {
+        self.moved(bytes);
+        let mut state = self.state();
+        state.received += bytes as u64;
+        state.stage != Stage::Waiting || state.received <= LONGEST_HEAD
+    }
+
+    fn moved(&self, bytes: usize) {
         let mut state = self.state();
         state.moved_since += bytes as u64;
         if state.moved_since >= LEAST {
@@ -88,6 +109,7 @@ impl Progress {
 
     /// Ends when nothing worth the name has moved for the limit; says which limit it was.
     pub(super) async fn stalled(&self, limits: StallLimits) -> Duration {
+        let mut looked_at = None;
         loop {
             let (stage, since) = {
                 let state = self.state();
@@ -98,10 +120,14 @@ impl Progress {
                 _ => limits.before_answer,
             };
             let until = since + limit;
-            if until <= Instant::now() {
+            if until > Instant::now() {
+                tokio::time::sleep_until(until).await;
+            } else if looked_at == Some(since) {
                 return limit;
+            } else {
+                look_at_sockets().await;
+                looked_at = Some(since);
             }
-            tokio::time::sleep_until(until).await;
         }
     }
 

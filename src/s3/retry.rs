@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::outcome::{Contact, Failure, Retry};
+use super::progress::look_at_sockets;
 use crate::error::Code;
 
 /// Pause before the second attempt, at most; it doubles with every further one.
@@ -84,12 +85,17 @@ impl Budget {
 
     /// Ends when the call must end, whatever moves.
     pub(super) async fn over(&self) {
+        let mut looked_at = None;
         loop {
             let end = self.start + self.deadline + self.beyond.get();
-            if end <= Instant::now() {
+            if end > Instant::now() {
+                tokio::time::sleep_until(end).await;
+            } else if looked_at == Some(end) {
                 return;
+            } else {
+                look_at_sockets().await;
+                looked_at = Some(end);
             }
-            tokio::time::sleep_until(end).await;
         }
     }
 }
@@ -111,14 +117,25 @@ pub(super) async fn run<T>(
 ) -> Result<T, GivenUp> {
     let mut attempts = 0;
     let mut corrections = 0;
-    let mut before: Option<String> = None;
+    // The attempt before, and what is to be told of those before this one.
+    let mut before: Option<Failure> = None;
+    let mut cause = None;
     loop {
         let mut failure = match attempt(fresh).await {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
-        if let Some(text) = before.filter(|_| failure.code == Code::Timeout) {
-            failure.text = format!("{}; before that: {text}", failure.text);
+        if failure.code != Code::Timeout {
+            cause = None;
+        } else if let Some(before) = before {
+            // That time was over says less than what came before, if that was not the same.
+            if before.code != Code::Timeout || failure.retry == Retry::Never {
+                cause = Some(before.text);
+            }
+            // How far it got, where there was too little time to get anywhere.
+            if failure.contact == Contact::None {
+                failure.contact = before.contact;
+            }
         }
         if failure.retry == Retry::AtOnce && !fresh {
             fresh = true;
@@ -137,9 +154,12 @@ pub(super) async fn run<T>(
             _ => budget.left(),
         };
         if failure.retry == Retry::Never || attempts > budget.retries || pause >= left || !is_worth_it() {
+            if let Some(cause) = cause {
+                failure.text = format!("{}; before that: {cause}", failure.text);
+            }
             return Err(GivenUp { failure, attempts });
         }
-        before = Some(failure.text);
+        before = Some(failure);
         tokio::time::sleep(pause).await;
         fresh = false;
     }
@@ -230,6 +250,34 @@ mod tests {
             vec![failure(Retry::AtOnce); 2],
         );
         assert_eq!(result.unwrap_err().attempts, 1);
+    }
+
+    #[test]
+    fn what_came_before_is_told_where_it_says_more() {
+        let stall = || Failure {
+            contact: Contact::Silent,
+            ..Failure::new(Code::Timeout, Retry::Backoff, "stalled")
+        };
+        let late = || Failure::new(Code::Timeout, Retry::Never, "late");
+        for (failures, text) in [
+            (vec![stall(), stall(), stall()], "stalled"),
+            (vec![stall(), late()], "late; before that: stalled"),
+            (
+                vec![failure(Retry::Backoff), stall(), stall()],
+                "stalled; before that: x",
+            ),
+            (vec![stall(), failure(Retry::Never)], "x"),
+        ] {
+            let (result, _) = run_with(&Budget::new(Duration::from_secs(60), 2), failures);
+            let given_up = result.unwrap_err().failure;
+            assert_eq!(given_up.text, text);
+            let contact = if given_up.code == Code::Timeout {
+                Contact::Silent
+            } else {
+                Contact::None
+            };
+            assert_eq!(given_up.contact, contact, "{text}");
+        }
     }
 
     #[test]
