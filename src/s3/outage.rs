@@ -15,6 +15,8 @@ use crate::key::Key;
 
 /// How often a call that waits looks whether another worker has found the server back.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How long a call that has waited for a server waits on where it answers, but fails.
+const NOT_READY: Duration = Duration::from_secs(5);
 
 impl Session {
     /// Attempts the operation until it succeeds or is given up. While the server is known to be
@@ -29,32 +31,47 @@ impl Session {
             .admit(operation)
             .await
             .map_err(|failure| GivenUp { failure, attempts: 0 })?;
+        let mut attempts = 0;
         loop {
             let is_worth_it = || !(budget.fails_fast() && self.breaker.is_open());
             let result = retry::run(budget, operation.fresh, is_worth_it, async |fresh| {
                 self.attempt(operation, fresh, &mut work).await
             })
             .await;
-            let given_up = match result {
+            let mut given_up = match result {
                 Ok(value) => {
                     self.breaker.heard();
                     return Ok(value);
                 }
                 Err(given_up) => given_up,
             };
-            let mut down = self.judge(operation, &given_up.failure).await;
-            if waited && !down && is_failing(&given_up.failure) {
-                // It answers, but is not back yet.
-                self.breaker.open(&given_up.failure.text);
-                down = true;
+            attempts += given_up.attempts;
+            given_up.attempts = attempts;
+            let down = self.judge(operation, &given_up.failure).await;
+            if budget.fails_fast() || (waited && self.is_last_chance(budget)) {
+                return Err(given_up);
             }
-            // A server that never answered is rather a mistake in Host than an outage.
-            let waits = down && !budget.fails_fast() && self.breaker.has_ever_answered();
-            if !waits || self.admit(operation).await.is_err() {
+            let goes_on = if down {
+                // A server that never answered is rather a mistake in Host than an outage.
+                self.breaker.has_ever_answered() && self.admit(operation).await.is_ok()
+            } else {
+                // It answers, but may not be back yet; or only this object is sick, so only this call waits.
+                let waits = waited && is_failing(&given_up.failure) && budget.left() > NOT_READY;
+                if waits {
+                    tokio::time::sleep(NOT_READY).await;
+                }
+                waits
+            };
+            if !goes_on {
                 return Err(given_up);
             }
             waited = true;
         }
+    }
+
+    /// Whether there is time for no more than one trial.
+    fn is_last_chance(&self, budget: &Budget) -> bool {
+        budget.left() <= self.config.connect_timeout + LOOK_AGAIN
     }
 
     /// Waits for leave to ask the server, as long as the budget allows. True: it had to wait.
@@ -64,7 +81,7 @@ impl Session {
         let limit = self.config.connect_timeout;
         loop {
             // Whoever waits and has little time left does not wait for the time that others set.
-            let last_chance = !budget.fails_fast() && budget.left() <= limit + LOOK_AGAIN;
+            let last_chance = !budget.fails_fast() && self.is_last_chance(budget);
             let trial = limit + LOOK_AGAIN;
             let left = match self.breaker.admit(trial, last_chance) {
                 Admission::Granted => return Ok(waited),
@@ -134,7 +151,7 @@ impl Session {
     /// No answer came for one object: is it the server, or only this object?
     async fn second_opinion(&self, operation: &Operation<'_>, failure: &Failure) -> bool {
         let limit = self.config.connect_timeout.min(operation.budget.left());
-        if limit.is_zero() {
+        if !self.is_fair(limit) {
             return false;
         }
         match self.ask(operation.budget, None, limit).await {

@@ -141,10 +141,13 @@ impl Session {
             let corrected = (corrected && skewed)
                 || self.learned.correct(&self.config, &exchange.endpoint, &failure)
                 || self.credentials.refused(&found, budget, &failure);
-            // A mistake of the caller's says nothing about the server.
-            let contact = match failure.code {
-                Code::Mismatch => Contact::None,
-                _ => self.contact(),
+            let contact = match (failure.code, self.contact()) {
+                // A mistake of the caller's says nothing about the server, nor does haste.
+                (Code::Mismatch, _) => Contact::None,
+                (Code::Timeout, Contact::Unreachable | Contact::Silent) if !self.is_fair(left) => {
+                    Contact::None
+                }
+                (_, contact) => contact,
             };
             Failure {
                 contact,
@@ -156,6 +159,12 @@ impl Session {
                 ..failure
             }
         })
+    }
+
+    /// Whether a server that does not answer within this time may be called down: a call may have had next to
+    /// nothing left of its deadline.
+    pub(super) fn is_fair(&self, time: Duration) -> bool {
+        time >= self.config.connect_timeout.min(self.config.deadline / 3) / 4
     }
 
     /// How far the exchange under way has got.

@@ -109,6 +109,45 @@ fn three_failing_objects_in_a_row_are_an_outage() {
     assert_eq!(server.methods().len(), 4);
 }
 
+/// With next to no time left, no server can answer: that says nothing about it.
+#[test]
+fn a_call_in_haste_does_not_call_the_server_down() {
+    let server = Server::with(|_, _| {
+        std::thread::sleep(Duration::from_millis(100));
+        None
+    });
+    let store = open(&server, &[]);
+    for number in 0..4u8 {
+        let in_haste = Some(Duration::from_millis(20));
+        let failed = store
+            .get(&Key::of(&[number]), &mut Vec::new(), in_haste)
+            .unwrap_err();
+        assert_eq!(failed.code(), Code::Timeout, "{failed}");
+    }
+    assert_eq!(get(&store, &Key::of(b"x")).unwrap_err().code(), Code::NotFound);
+    assert_eq!(warnings(&store), [""; 0]);
+}
+
+/// A cluster that has lost too many nodes to write, and still reads.
+#[test]
+fn a_server_that_only_reads_is_asked_to_write_no_more_often_than_allowed() {
+    let server = Server::with(|seen, _| (seen.method == "PUT").then(|| error(503, "ServiceUnavailable")));
+    let store = open(
+        &server,
+        &[("Retries", "0"), ("ConnectTimeout", "1"), ("Deadline", "2.5")],
+    );
+    for size in 1..=3 {
+        assert_eq!(put(&store, &content(size)).unwrap_err().code(), Code::Server);
+    }
+    assert_eq!(warnings(&store).len(), 1, "down");
+    server.state().requests.clear();
+    let failed = put(&store, &content(4)).unwrap_err();
+    assert_eq!(failed.code(), Code::Server, "{failed}");
+    assert_eq!(server.methods(), ["GET", IF_NEW], "it is tried, then asked");
+    assert_eq!(warnings(&store).len(), 1, "it answers again");
+    assert_eq!(get(&store, &content(4).0).unwrap_err().code(), Code::NotFound);
+}
+
 /// As long as something answers, whatever it says, the server is up.
 #[test]
 fn refusals_are_no_outage() {
@@ -192,6 +231,35 @@ fn who_waited_waits_on_while_the_server_fails() {
     let failed = get(&store, &Key::of(b"x")).unwrap_err();
     assert_eq!(failed.code(), Code::NotFound, "{failed}");
     assert!(start.elapsed() >= Duration::from_secs(7));
+}
+
+/// What a router does that has forgotten a connection: nothing comes through any more, and nobody says so.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_kept_connection_that_nobody_hears_costs_no_attempt() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 8192]);
+            let _ = stream.write_all(&error(404, "NoSuchKey"));
+            let drop_all = socket2::SockFilter::new(0x06, 0, 0, 0);
+            socket2::SockRef::from(&stream)
+                .attach_filter(&[drop_all])
+                .unwrap();
+            kept.push(stream);
+        }
+    });
+    let (server, _) = scripted(vec![]);
+    let store = open(&server, &[("Host", &host), ("Retries", "0")]);
+    assert_eq!(get(&store, &Key::of(b"a")).unwrap_err().code(), Code::NotFound);
+    let start = Instant::now();
+    assert_eq!(get(&store, &Key::of(b"b")).unwrap_err().code(), Code::NotFound);
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    assert_eq!(warnings(&store), [""; 0]);
 }
 
 #[test]
