@@ -129,13 +129,7 @@ impl Store {
             return Err(Error::new(Code::Timeout, text));
         }
         let size = self.call(deadline, async |client, budget| {
-            match client.get(budget, key, output, false).await {
-                // The damage may have happened on the way.
-                Err(error) if error.code() == Code::Corrupt && !budget.left().is_zero() => {
-                    client.get(budget, key, output, true).await
-                }
-                result => result,
-            }
+            upload::read(client, budget, key, output).await
         })?;
         self.page.proven.store(true, Relaxed);
         if let Some(content) = usize::try_from(size).ok().and_then(|size| output.content(size)) {

@@ -125,8 +125,9 @@ fn without_users(text: &str) -> String {
             .unwrap_or(part.len());
         let (authority, rest) = part.split_at(end);
         shown.push_str("://");
-        // "[user:password@]" says what is allowed.
-        match authority.rsplit_once('@').filter(|_| !part.starts_with('[')) {
+        // "[user:password@]" says what is allowed, "user:password@" how to write it.
+        let is_secret = !part.starts_with('[') && !part.starts_with("user:password@host");
+        match authority.rsplit_once('@').filter(|_| is_secret) {
             Some((_, host)) => shown.extend([MASKED, "@", host, rest]),
             None => shown.push_str(part),
         }
@@ -198,6 +199,7 @@ mod tests {
             ("größe", "größe"),
             ("'x top/sec…' and 'top/s…'", "'x ***…' and '***…'"),
             ("http://[user:password@]host", "http://[user:password@]host"),
+            ("http://user:password@host'", "http://user:password@host'"),
             (
                 "'http://user:pw@proxy' and https://a/@b",
                 "'http://***@proxy' and https://***@b",

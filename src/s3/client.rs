@@ -164,8 +164,9 @@ impl Client {
                 Ok(object) => object,
                 Err(error) => {
                     let failure = exchange.failure(error);
-                    // It is not the object any more that it was; or Range is not understood.
-                    let is_changed = is_rest && matches!(failure.status, Some(400 | 412 | 416 | 501));
+                    // It is not the object any more that it was; or Range is not understood, or not answered well.
+                    let is_changed =
+                        is_rest && matches!(failure.status, Some(204..=206 | 400 | 412 | 416 | 501));
                     if is_changed {
                         download.restart();
                     }
@@ -173,7 +174,8 @@ impl Client {
                     return Err(Failure { retry, ..failure });
                 }
             };
-            download.receive(budget, object).await
+            let has_end = exchange.answered().has_end;
+            download.receive(budget, object, has_end).await
         });
         size.await
             .map_err(|given_up| self.session.describe(&operation, given_up))

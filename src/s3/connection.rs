@@ -192,12 +192,13 @@ impl Connections {
             None => (&address.host, address.port),
         };
         let via = self.proxy.as_ref().map_or("", |_| "the proxy ");
-        let addresses = self
-            .network
-            .resolver
-            .lookup(host, port)
-            .await
-            .map_err(|error| network(format!("can't look up {via}{host}: {error}")))?;
+        let addresses = self.network.resolver.lookup(host, port).await.map_err(|error| {
+            if error.raw_os_error().is_some() {
+                // This machine has no thread left for it: that says nothing about the server.
+                self.progress.enter(Stage::Begun);
+            }
+            network(format!("can't look up {via}{host}: {error}"))
+        })?;
         let tcp = connect_any(addresses)
             .await
             .map_err(|error| network(format!("can't connect to {via}{host}:{port}: {error}")))?;
@@ -309,10 +310,41 @@ fn no_handshake(authority: &str, error: &str) -> Failure {
     Failure::new(
         Code::Network,
         retry,
-        format!("no TLS with {authority}: {error}{advice}"),
+        format!("no TLS with {authority}: {}{advice}", reason(error)),
     )
 }
 
 fn no_tls(error: native_tls::Error) -> Failure {
     Failure::new(Code::Config, Retry::Never, format!("TLS can't be used: {error}"))
+}
+
+/// OpenSSL's errors are `error:NUMBER:LIBRARY:FUNCTION:REASON:FILE:LINE:MORE`.
+fn reason(error: &str) -> String {
+    let parts: Vec<&str> = error.splitn(8, ':').map(str::trim).collect();
+    match parts.as_slice() {
+        ["error", _, _, _, reason, _, _, ""] => reason.to_string(),
+        ["error", _, _, _, reason, _, _, more] => format!("{reason} {more}"),
+        _ => error.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_openssl_says_is_readable() {
+        let failed = "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:../ssl/statem/statem_clnt.c:1889:";
+        for (said, shown) in [
+            (
+                format!("{failed} (hostname mismatch)"),
+                "certificate verify failed (hostname mismatch)",
+            ),
+            (failed.to_owned(), "certificate verify failed"),
+            ("unexpected EOF".to_owned(), "unexpected EOF"),
+            ("error: 1:2".to_owned(), "error: 1:2"),
+        ] {
+            assert_eq!(reason(&said), shown);
+        }
+    }
 }

@@ -5,18 +5,31 @@ use xml::reader::{EventReader, XmlEvent};
 use crate::config::Mask;
 use crate::error::one_line;
 
+/// Elements within each other: S3's have six at most, and each costs the reader more than the last.
+pub(super) const DEEPEST: usize = 16;
+
 /// Whether it can be read as XML, to its end.
 pub(super) fn is_well_formed(document: &[u8]) -> bool {
-    EventReader::new(document).into_iter().all(|event| event.is_ok())
+    let mut depth = 0;
+    EventReader::new(document).into_iter().all(|event| {
+        match event {
+            Ok(XmlEvent::StartElement { .. }) => depth += 1,
+            Ok(XmlEvent::EndElement { .. }) => depth -= 1,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+        depth <= DEEPEST
+    })
 }
 
 /// Names and texts of the elements directly within the one at `path`, which begins with the root. None
-/// where it can't be read as XML.
+/// where it can't be read as XML, or nests deeper than S3's do.
 pub(super) fn children(document: &[u8], path: &[&str]) -> Option<Vec<(String, String)>> {
     let mut open: Vec<String> = Vec::new();
     let mut found = Vec::new();
     for event in EventReader::new(document) {
         match event.ok()? {
+            XmlEvent::StartElement { .. } if open.len() == DEEPEST => return None,
             XmlEvent::StartElement { name, .. } => open.push(name.local_name),
             XmlEvent::EndElement { .. } => {
                 open.pop();

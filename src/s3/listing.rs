@@ -5,6 +5,7 @@ use rusoto_s3::{ListObjectsV2Request, S3};
 use xml::reader::{EventReader, XmlEvent};
 
 use super::client::Client;
+use super::document::DEEPEST;
 use super::outcome::Failure;
 use super::retry::Budget;
 use super::session::{Expected, Operation};
@@ -39,7 +40,8 @@ impl Listing {
         for event in EventReader::new(document) {
             match event.ok()? {
                 XmlEvent::StartElement { name: element, .. } => {
-                    if open.is_empty() && element.local_name != "ListBucketResult" {
+                    let is_other = open.is_empty() && element.local_name != "ListBucketResult";
+                    if is_other || open.len() == DEEPEST {
                         return None;
                     }
                     open.push(element.local_name);

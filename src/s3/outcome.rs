@@ -160,7 +160,8 @@ fn classify(status: u16, s3_code: Option<&str>) -> (Code, Retry) {
         ) => (Code::Config, Retry::Never),
         (401 | 403, _) => (Code::Denied, Retry::Never),
         (501 | 505, _) => (Code::Server, Retry::Never),
-        (409 | 500.., _) => (Code::Server, Retry::Backoff),
+        // An error within a success.
+        (200..=299 | 409 | 500.., _) => (Code::Server, Retry::Backoff),
         _ => (Code::Server, Retry::Never),
     }
 }
@@ -174,12 +175,15 @@ const ELSEWHERE: [&str; 5] = [
     "Redirect",
 ];
 
+/// A number of seconds, or a moment.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = header(headers, "retry-after")?;
-    match value.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => (date(value)? - Utc::now()).to_std().ok(),
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
+    // By the clock of the server, which may not be this machine's.
+    let now = header(headers, "date").and_then(date).unwrap_or_else(Utc::now);
+    (date(value)? - now).to_std().ok()
 }
 
 /// Where a refusal says that the bucket is. It is only a name to sign for, and a label within AWS's
@@ -248,6 +252,8 @@ fn describe_foreign(status: u16, headers: &HeaderMap, body: &[u8]) -> String {
         // An answer to HEAD never has a body.
         403 if body.is_empty() => "access denied".to_owned(),
         404 if body.is_empty() => "not found".to_owned(),
+        407 => "a proxy wants a user and a password that are right: Proxy => 'http://user:password@host'"
+            .to_owned(),
         301..=303 | 307 | 308 => {
             "a redirect, which is not followed: check the options Host and Region".to_owned()
         }

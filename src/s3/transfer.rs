@@ -64,11 +64,13 @@ impl<'a> Download<'a> {
         self.e_tag = None;
     }
 
-    /// Reads the body of an answer to GET, whole or the rest. Returns the size of the whole.
+    /// Reads the body of an answer to GET, whole or the rest. `has_end`: whether the answer tells where that ends.
+    /// Returns the size of the whole.
     pub(super) async fn receive(
         &mut self,
         budget: &Budget,
         object: GetObjectOutput,
+        has_end: bool,
     ) -> std::result::Result<u64, Failure> {
         let length = object
             .content_length
@@ -116,6 +118,13 @@ impl<'a> Download<'a> {
             return Err(Failure::not_s3s(
                 "an object without an ETag, and with another content",
             ));
+        }
+        if !has_end {
+            let text = format!(
+                "the connection ended after {} bytes, which are not the object; how many they should be was not told",
+                self.size
+            );
+            return Err(Failure::new(Code::Network, Retry::Backoff, text));
         }
         let text = format!(
             "the object is damaged: its {} bytes have the SHA-256 {found}, not that of its key",

@@ -4,18 +4,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::http::header::{HeaderName, HeaderValue, CONTENT_LENGTH, DATE};
-use hyper::http::response::Parts;
+use hyper::http::header::{HeaderName, HeaderValue, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use hyper::http::HeaderMap;
-use hyper::{Body, Request, Response, StatusCode};
+use hyper::{Body, Request, Response};
 use rusoto_core::request::{DispatchSignedRequestFuture, HttpDispatchError, HttpResponse};
 use rusoto_core::signature::{SignedRequest, SignedRequestPayload};
 use rusoto_core::{ByteStream, DispatchSignedRequest};
 
-use super::answer::AnswerBody;
+use super::answer::{checked, failure, has_document, header, is_no_object, AnswerBody};
 use super::connection::Connections;
 use super::credentials::Found;
-use super::document::is_well_formed;
 use super::learned::corrected;
 use super::listing::Listing;
 use super::outcome::{date, Failure, Retry};
@@ -80,6 +78,8 @@ pub(super) struct Answered {
     pub(super) failure: Option<Failure>,
     /// `x-amz-checksum-sha256`, of the whole object, in base64.
     pub(super) checksum: Option<String>,
+    /// Whether the answer tells where its body ends: else that is where the connection does.
+    pub(super) has_end: bool,
     pub(super) listing: Option<Listing>,
     pub(super) document: Option<String>,
     /// By how many seconds the server's clock is ahead of this machine's.
@@ -95,6 +95,7 @@ impl Exchange {
 
     async fn run(self: Arc<Self>, request: SignedRequest) -> Result<HttpResponse, Failure> {
         let is_part = request.headers.contains_key("range");
+        let is_write = matches!(request.method.as_str(), "PUT" | "DELETE");
         let is_read =
             request.method == "POST" || matches!(self.expected, Expected::Listing | Expected::Document);
         let (request, address) = self.prepare(request)?;
@@ -121,14 +122,13 @@ impl Exchange {
         let body = AnswerBody::new(body, most, (live, address.authority), &self.connections);
         let answer = Response::from_parts(head, body);
         let status = answer.status();
-        if status == StatusCode::PARTIAL_CONTENT && !is_part {
-            let text = "the answer is a part of the object, which was not asked for";
+        if let Some(text) = is_no_object(&answer, self.expected, is_part) {
             Err(Failure {
-                status: Some(206),
+                status: Some(status.as_u16()),
                 ..Failure::new(Code::Server, Retry::Backoff, text)
             })
-        } else if status.is_success() && is_read {
-            let (head, document) = checked(answer).await?;
+        } else if status.is_success() && (is_read || (is_write && has_document(&answer))) {
+            let (head, document) = checked(answer, &self.mask()).await?;
             let document = self.take(document)?;
             self.success(Response::from_parts(head, ByteStream::from(document)))
         } else if status.is_success() {
@@ -302,7 +302,13 @@ impl Exchange {
                 };
             }
         }
-        self.answered().checksum = full_checksum(&head.headers);
+        let has_end = [CONTENT_LENGTH, TRANSFER_ENCODING]
+            .iter()
+            .any(|name| head.headers.contains_key(name));
+        let mut answered = self.answered();
+        answered.has_end = has_end;
+        answered.checksum = full_checksum(&head.headers);
+        drop(answered);
         Ok(HttpResponse {
             status: head.status,
             body,
@@ -329,9 +335,10 @@ impl DispatchSignedRequest for Wire {
 
 /// Where a checksum of parts is told, it says nothing about the whole.
 fn full_checksum(headers: &HeaderMap) -> Option<String> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let whole = text("x-amz-checksum-type").is_none_or(|kind| kind == "FULL_OBJECT");
-    text("x-amz-checksum-sha256").filter(|_| whole).map(str::to_owned)
+    let whole = header(headers, "x-amz-checksum-type").is_none_or(|kind| kind == "FULL_OBJECT");
+    header(headers, "x-amz-checksum-sha256")
+        .filter(|_| whole)
+        .map(str::to_owned)
 }
 
 fn server_ahead(headers: &HeaderMap) -> Option<i64> {
@@ -354,35 +361,10 @@ fn nonsense(status: u16, name: &str, value: &HeaderValue, mask: &Mask) -> Failur
     }
 }
 
-/// An answer whose document rusoto is going to read: it never ends where XML is not well-formed.
-async fn checked(answer: Response<AnswerBody>) -> Result<(Parts, Vec<u8>), Failure> {
-    let (head, body) = answer.into_parts();
-    let document = read(body).await;
-    if !is_well_formed(&document) {
-        return Err(Failure::not_s3s("an answer that can't be parsed"));
-    }
-    Ok((head, document))
-}
-
-/// The failure that an answer other than 2xx means.
-async fn failure(answer: Response<AnswerBody>, mask: &Mask) -> Failure {
-    let (head, body) = answer.into_parts();
-    let document = read(body).await;
-    Failure::of_answer(head.status.as_u16(), &head.headers, &document, mask)
-}
-
-/// A document; one that breaks off, or is too long, is judged by what arrived.
-async fn read(mut body: AnswerBody) -> Vec<u8> {
-    let mut document = Vec::new();
-    while let Some(Ok(piece)) = futures::StreamExt::next(&mut body).await {
-        document.extend_from_slice(&piece);
-    }
-    document
-}
-
 fn broken(error: &hyper::Error, reused: bool) -> Failure {
     let mut text = error.to_string();
-    if let Some(cause) = std::error::Error::source(error) {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    if let Some(cause) = cause.filter(|cause| !text.contains(cause)) {
         text = format!("{text}: {cause}");
     }
     if error.is_parse() {

@@ -1,6 +1,7 @@
 //! Store, Get and Delete against a server that may do anything; each test looks into the bucket.
 
 mod addresses;
+mod answers;
 mod copies;
 mod learned;
 mod options;

@@ -113,7 +113,7 @@ impl Store {
                 return Ok(Stored::Perhaps);
             }
         }
-        match client.get(budget, upload.key(), &mut Discard, false).await {
+        match read(client, budget, upload.key(), &mut Discard).await {
             Ok(_) => Ok(Stored::Perhaps),
             Err(error) if error.code() == Code::Corrupt => {
                 put_over(client, budget, upload).await?;
@@ -150,6 +150,21 @@ async fn ask(client: &Client, budget: &Budget, key: &Key) -> Result<Option<Head>
         // Without the right s3:ListBucket, 403 says nothing about the object.
         Err(error) if matches!(error.code(), Code::NotFound | Code::Denied) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// The object, into `output`; read anew where it seems to be damaged, which may have happened on the way.
+pub(super) async fn read(
+    client: &Client,
+    budget: &Budget,
+    key: &Key,
+    output: &mut dyn Output,
+) -> Result<u64> {
+    match client.get(budget, key, output, false).await {
+        Err(error) if error.code() == Code::Corrupt && !budget.left().is_zero() => {
+            client.get(budget, key, output, true).await
+        }
+        result => result,
     }
 }
 

@@ -172,3 +172,29 @@ fn entity_bombs_and_huge_messages_are_harmless() {
     );
     assert!(failure(400, &huge).text.len() < 300);
 }
+
+#[test]
+fn how_long_to_wait() {
+    let asked = |given: &str, date: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", given.parse().unwrap());
+        headers.insert("date", date.parse().unwrap());
+        retry_after(&headers).map(|time| time.as_secs())
+    };
+    let date = "Fri, 24 May 2013 00:00:00 GMT";
+    for (given, seconds) in [
+        ("0", Some(0)),
+        ("120", Some(120)),
+        ("99999999999999999999", Some(u64::MAX)),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+        // By the server's clock, whatever this machine's says.
+        ("Fri, 24 May 2013 00:00:07 GMT", Some(7)),
+        ("Thu, 23 May 2013 23:59:59 GMT", None),
+    ] {
+        assert_eq!(asked(given, date), seconds, "{given}");
+    }
+    assert_eq!(asked("Fri, 24 May 2013 00:00:07 GMT", "today"), None, "long past");
+}

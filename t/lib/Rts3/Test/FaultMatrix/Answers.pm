@@ -185,7 +185,7 @@ sub _strange {
         {
             name   => 'Content-Length too small',
             do     => { length => { add => -5 } },
-            expect => 'server/6+whole ok/4 server/5 corrupt/2 corrupt/2 server/3+nothing ok/1'
+            expect => 'server/7+whole ok/4 server/6 corrupt/2 corrupt/2 server/3+nothing ok/1'
         },
         {
             name   => 'Content-Length too large',

@@ -157,7 +157,7 @@ sub _damage {
             name   => 'one byte of the answer changed, always',
             do     => $answer,
             reads  => 1,
-            expect => '- - ok/3 corrupt/2 corrupt/2 - -'
+            expect => '- - ok/4 corrupt/2 corrupt/2 - -'
         },
         { name => 'one byte of the upload changed, once', do => $upload, once => 1, expect => 'ok/2 ok/3 - - - - -' },
         {
