@@ -36,7 +36,7 @@ subtest 'all is well' => sub {
         [ name        => qr/\Alocalhost is .*127\.0\.0\.1/ ],
         [ connection  => $localhost ],
         [ tls         => qr/\ATLS 1\.3, / ],
-        [ certificate => qr/of localhost, by .*, ends in \d+ days/ ],
+        [ certificate => qr/of localhost, by .*, ends in [\d,]+ days/ ],
         [ clock       => qr/the same as|\d s/ ],
         [ bucket      => qr/\Afiles is there, with no object yet/ ],
         [ owner       => qr/not known to this server/ ],
@@ -72,14 +72,19 @@ subtest 'called wrongly' => sub {
     like( $err, qr/--as: there is no user 'nobody-here'/, '... which it says' );
     ( $exit, $out, $err ) = $rt->run_tool( 'check', '--colour' );
     is( "$exit$out", '64', 'an option that is none' );
-    ( $exit, $out, $err ) = $rt->run_tool( 'check', '--help' );
+    ( $exit, $out, $err ) = $rt->run_tool( '--json', 'check' );
+    is( "$exit$out", '64', 'an option before the command' );
+    like( $err, qr/options come after the command, as in: rt-s3 COMMAND --json/, '... which it says' );
+    ( $exit, $out ) = $rt->run_tool( 'check', '--version' );
+    like( "$exit $out", qr/\A0 rt-s3 \d+\.\d+\S*\nRT \d/, 'the version, of all commands' );
+    ( $exit, $out, $err ) = $rt->run_tool( 'help', 'check' );
     is( $exit, 0, 'the manual' );
     like( $out, qr/--as.*WHAT IS LOOKED AT.*lifecycle/s, '... tells of it' ) or diag $out;
 };
 
-# Ended by SIGTERM once $is_time->(what it has printed), with the server slow in $operation from the $from-th on
+# Ended by $signal once $is_time->(what it has printed), with the server slow in $operation from the $from-th on
 sub ended_in_the_middle {
-    my ( $name, $operation, $from, $is_time ) = @_;
+    my ( $name, $signal, $operation, $from, $is_time ) = @_;
     return subtest "ended in the middle, $name" => sub {
         $s3->faults( { operation => $operation, from => $from, do => { delay_ms => 3_000 } } );
         my ( $out, $err ) = map { $rt->dir . "/ended.$_" } qw(out err);
@@ -94,18 +99,18 @@ sub ended_in_the_middle {
         sleep 0.05 while time < $end && !$is_time->( slurp($out) );
         sleep 0.5;
         is( scalar( my @there = $s3->objects('files') ), 1, 'its object is there' );
-        kill TERM => $pid;
+        kill $signal => $pid;
         ok( Rts3::Test::Process::wait_for( $pid, 30 ), 'it ends' );
         is( $? >> 8, 2, '... with status 2' );
-        like( slurp($out), qr/"error":"ended by SIGTERM"/, '... and says so' );
+        like( slurp($out), qr/"error":"ended by SIG$signal"/, '... and says so' );
         unlike( slurp($out), qr/"check":"links"/, '... before all has been looked at' );
         is_deeply( [ $s3->objects('files') ], [], '... its object is removed' );
         $s3->faults;
     };
 }
 
-ended_in_the_middle( 'while the library waits', 'HeadObject', 1, sub { scalar $s3->objects('files') } );
-ended_in_the_middle( 'while Perl waits',        'GetObject',  2, sub { $_[0] =~ /"check":"begin"/ } );
+ended_in_the_middle( 'while the library waits', 'TERM', 'HeadObject', 1, sub { scalar $s3->objects('files') } );
+ended_in_the_middle( 'while Perl waits',        'PIPE', 'GetObject',  2, sub { $_[0] =~ /"check":"begin"/ } );
 
 subtest 'settings of the bucket' => sub {
     my $rules = lifecycle(
@@ -182,6 +187,38 @@ subtest 'what documents say' => sub {
             Rts3::Test::ToolCheck::Group->new( documents => { $what => $xml }, given => { Prefix => $prefix } );
         $group->look('Settings')->told( $result => $what, $text );
     }
+
+    # Those that the bucket will remove, and those of somebody else, need nobody
+    require HTTP::Date;
+    my $uploads = sub {
+        my ( $days, $key ) = @_;
+        my $begun = HTTP::Date::time2isoz( time - $days * 86_400 ) =~ tr/ /T/r;
+        return "<ListMultipartUploadsResult><Upload><Key>$key</Key><Initiated>$begun</Initiated></Upload>"
+            . '</ListMultipartUploadsResult>';
+    };
+    my $abort = lifecycle(
+        [
+            'tidy',
+            'Enabled',
+            '',
+            '<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>'
+        ]
+    );
+    for my $row (
+        [ 2, 'rt/a', $abort, ok      => qr/\A1 under way; the rule of the bucket removes them after 7 days\z/ ],
+        [ 9, 'rt/a', $abort, warning => qr/\A1 unfinished/ ],
+        [ 2, 'rt/a', '',     warning => qr/\A1 unfinished/ ],
+        [ 2, 'b',    '',     ok      => qr/\Anone unfinished/ ],
+        )
+    {
+        my ( $days, $key, $rules, @expected ) = @$row;
+        my %documents = (
+            lifecycle => $rules || [ 404, 'NoSuchLifecycleConfiguration' ],
+            uploads   => $uploads->( $days, $key )
+        );
+        my $group = Rts3::Test::ToolCheck::Group->new( documents => \%documents, given => { Prefix => 'rt/' } );
+        $group->look('Settings')->told( $expected[0] => 'uploads', $expected[1] );
+    }
 };
 
 subtest 'keys that end, and keys that differ' => sub {
@@ -230,7 +267,7 @@ subtest 'who moves attachments' => sub {
     like( $told->(), qr{\Aok rt-externalize-attachments: .*/crontabs/root\z}, q{RT's} );
     spew( "$root/etc/systemd/system/rt.service", "[Service]\nExecStart=/opt/rt5/sbin/rt-s3 --json externalize\n" );
     like( $told->(), qr{\Awarning both rt-s3 externalize \(\S+rt\.service\) and rt-ext}, 'both' );
-    unlink "$root/var/spool/cron/crontabs/root";
+    rename "$root/var/spool/cron/crontabs/root", "$root/etc/cron.d/rt.dpkg-old";
     like( $told->(), qr{\Aok rt-s3 externalize: .*/rt\.service\z}, 'ours' );
 };
 

@@ -52,8 +52,9 @@ subtest 'rights' => sub {
         '... get' );
     like( $out, qr/"check":"head","result":"problem"/, '... head' );
     my @left = $s3->objects('files');
-    like( $out, qr/allow s3:DeleteObject; and delete the object \Q$_\E, which/, '... says what is left' ) for @left;
-    ok( scalar @left, '... for it could not be deleted' );
+    is( scalar @left, 2, '... what was made could not be deleted' );
+    my $both = join ', ', sort @left;
+    like( $out, qr/allow s3:DeleteObject; and delete what this check has made: $both"/, '... and both are named' );
     unlink map { $s3->object_path( 'files', $_ ) } @left;
 
     # Some want it so: nothing in the bucket is ever deleted
@@ -71,7 +72,16 @@ subtest 'rights' => sub {
     $s3->faults( { operation => 'PutObject', do => { answer => { status => 403, code => 'AccessDenied' } } } );
     my $found = $check->with( 'no right to write', 2, {} );
     $found->told( problem => 'put', qr/AccessDenied/, qr/allow s3:PutObject/ );
-    $found->told( ok => 'list', qr/allowed/ );
+    $found->told( ok      => $_,    qr/allowed/ )                  for qw(list delete);
+    $found->told( unknown => $_,    qr/no object to try it with/ ) for qw(get head);
+
+    # What is not answered says nothing of rights, and what comes then is not asked at all
+    $s3->faults( { operation => 'HeadObject', do => { close => { at => 'received' } } } );
+    $found = $check->with( 'no answer', 2, {} );
+    $found->told( problem => 'head', qr/the connection broke/, qr/no firewall is between/ );
+    $found->told( unknown => 'links', qr/\Alinks, settings were not looked at/ );
+    $found->only( problem => 'head' );
+    $found->only('warning');
     $s3->faults( { operation => 'PutObject', do => { ignore_condition => 1 } } );
     $check->with( 'no conditions', 0, {} )
         ->told( ok => 'condition', qr/is ignored: what is there already is written once/ );
@@ -123,13 +133,16 @@ subtest 'the keys of others' => sub {
     chmod 0755, $rt->dir, $s3->dir, map {s{/[^/]*\z}{}r} $s3->ca;
     $check->with( q{in root's home, for all to read}, 2, \%profile, '--as', 'nobody' )
         ->told( problem => 'keys of nobody', qr/profile/, qr/give this user keys/ );
+    mkdir my $copies = $rt->dir . q{/copies};
+    chmod 0700, $copies;
+    $check->with( q{root's directory for copies}, 1, { CacheDir => $copies }, '--as', 'nobody' )
+        ->told( warning => 'options of nobody', qr/\Aoption CacheDir, .*Permission denied/, qr/let nobody use/ );
+    $check->told( ok => 'keys of nobody', qr/\A\S+, from options; they do not expire/ );
     local $rt->{env} = { AWS_ACCESS_KEY_ID => $s3->access_key, AWS_SECRET_ACCESS_KEY => $s3->secret_key };
     $found = $check->with( q{in root's environment}, 2, { %profile, CredentialSource => 'environment' }, '--as',
         'nobody' );
     $found->told( ok => 'keys', qr/\A\S+, from environment;/ );
     $found->told( problem => 'keys of nobody', qr/AWS_ACCESS_KEY_ID is not set/, qr/give this user keys/ );
-    $check->with( 'in the configuration', 0, {}, '--as', 'nobody' )
-        ->told( ok => 'keys of nobody', qr/\A\S+, from options; they do not expire/ );
 };
 
 subtest 'attachments that are gone' => sub {
@@ -144,6 +157,19 @@ subtest 'attachments that are gone' => sub {
     );
     $check->with( 'its object is not there', 2, {} )
         ->told( problem => 'attachments', qr/\A1 of 1 .* are not in this bucket: $key/, qr/Bucket and Prefix/ );
+
+    # With keys that only read, it is one of RT's attachments that tells
+    spew( $s3->object_path( files => $key ), $content );
+    $check->{kept} = [$key];
+    $s3->faults( map { { operation => $_, do => { answer => { status => 403, code => 'AccessDenied' } } } }
+            qw(PutObject DeleteObject) );
+    my $found = $check->with( 'keys that only read', 2, {} );
+    $found->told( ok => $_, qr/\Aallowed\z/ ) for qw(get head);
+    my ($line) = grep { $_->{check} eq 'delete' } @{ $found->{lines} };
+    unlike( $line->{advice}, qr/has made/, '... and nothing is said to be left' );
+    $s3->faults;
+    unlink $s3->object_path( files => $key );
+    $check->{kept} = [];
     $check->with( 'nor the bucket', 2, { Bucket => 'fiels' } )
         ->told( problem => 'bucket', qr/NoSuchBucket/, qr/RT has external files already/ );
 };

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use FindBin;
+use IO::Socket::IP ();
 use Test::More;
 
 use lib "$FindBin::Bin/lib", "$FindBin::Bin/../perl/lib";
@@ -73,7 +74,60 @@ subtest 'TLS' => sub {
         my $group = Rts3::Test::ToolCheck::Group->new( given => { CAFile => $s3->ca, Host => $s3->$name } );
         $group->look('Network')->told( problem => @{ $trouble{$name} } );
     }
+
+    # TLS has something to read, the server's tickets, and HTTP nothing
+    $s3->faults( { do => { stall => { at => 'received' } } } );
+    my $class  = Rts3::Test::ToolCheck::Group->CLASS;
+    my $group  = Rts3::Test::ToolCheck::Group->new( given => { CAFile => $s3->ca } );
+    my $start  = time;
+    my $answer = "${class}::Web"->Fetch( $group, $s3->https . '/', timeout => 0.5 );
+    is( $answer->{status}, 599, 'a server that is silent after the handshake' );
+    like( $answer->{content}, qr/no answer|[Tt]imed out/, '... is no answer' );
+    cmp_ok( time - $start, '<', 10, '... and is not waited for' );
+    $s3->faults;
+
+    my %found =
+        ( begins => time - 1, ends => time + 36 * 3600, subject => 's', issuer => 'i', fits => 1, errors => [] );
+    my $told = sub {
+        my (%certificate) = @_;
+        $group->{lines} = [];
+        "${class}::Tls"->can('_Certificate')->( $group, 'host', \%certificate );
+        return $group;
+    };
+    $told->(%found)->told( warning => 'certificate', qr/\bends in 1 day, on 20\d\d-/, qr/renew it/ );
+    $told->( %found, begins => time + 600, errors => ['not yet valid'] )
+        ->told( problem => 'certificate', qr/is good only from 20\d\d.* UTC on/, qr/this machine's clock/ );
 };
+
+subtest 'addresses, and time' => sub {
+    my $listener = IO::Socket::IP->new( Listen => 5, LocalHost => '127.0.0.1' ) or die $@;
+    my $class    = Rts3::Test::ToolCheck::Group->CLASS;
+    my $group    = Rts3::Test::ToolCheck::Group->new;
+    my @answered =
+        "${class}::Network"->can('_Connect')->( $group, 'host', $listener->sockport, '127.0.0.2', '127.0.0.1' );
+    is_deeply( \@answered, ['127.0.0.1'], 'one address of two' );
+    $group->told( warning => 'connection', qr/not at 127\.0\.0\.2 \(Connection refused\)/, qr/take them out/ );
+
+    require_ok($class);
+    my $slow = $class->new( tool => RT::ExternalStorage::AmazonS3::Tool->new( output => Rts3::Test::Lines->new ) );
+    $slow->{until} = 1;
+    ok( !$slow->_Group( 'Rights', sub { $slow->Report( ok => 'put', 'allowed' ) while 1 } ), 'it has an end' );
+    is_deeply(
+        [ map {"$_->{result} $_->{check}"} @Rts3::Test::Lines::Said ],
+        [ 'ok put', 'problem time' ],
+        '... which it says'
+    );
+};
+
+{
+
+    package Rts3::Test::Lines;
+    our @Said;
+    sub new    { return bless {}, $_[0] }
+    sub Record { my ( $self, %record ) = @_; push @Said, \%record; return }
+    sub IsText { return 1 }
+    sub Line   {return}
+}
 
 subtest 'nobody there' => sub {
     my $found = $check->with( 'no server', 2, { Host => 'https://127.0.0.1:1' } );

@@ -3,35 +3,32 @@ package RT::ExternalStorage::AmazonS3::Tool::Check;
 use strict;
 use warnings;
 
+use Time::HiRes ();
+
 use RT::ExternalStorage::AmazonS3::Native;
 use RT::ExternalStorage::AmazonS3::Native::Inspection;
 use RT::ExternalStorage::AmazonS3::Tool;
+use RT::ExternalStorage::AmazonS3::Tool::Check::Advice;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Document;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Keys;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Options;
+use RT::ExternalStorage::AmazonS3::Tool::Check::Probes;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Schedule;
 
-use constant { NATIVE => 'RT::ExternalStorage::AmazonS3::Native', OPTIONS => __PACKAGE__ . '::Options' };
+use constant NATIVE => 'RT::ExternalStorage::AmazonS3::Native';
+use constant { map { uc $_ => __PACKAGE__ . "::$_" } qw(Advice Options) };
 
-# Whoever checks doesn't want to wait for an outage as RT's tools do
-use constant { DEADLINE => 15, RETRIES => 1 };
+# Whoever checks doesn't want to wait for an outage as RT's tools do, nor for a server that takes seconds for everything
+use constant { DEADLINE => 15, RETRIES => 1, LONGEST => 60 };
+
+use constant LATE => "it takes too long\n";
+
+# No answer, rather than one that says no: nothing else can be asked then
+use constant OUTAGE => qr/\A(?:network|timeout|unavailable)\z/;
 
 # What is shown of a result, and the exit status of the whole
 my %SHOWN = ( ok => 'ok', unknown => '-', warning => 'warning', problem => 'problem' );
 my %EXIT  = ( warning => 1, problem => 2 );
-
-# What to do about an error of the library, where nothing better is said
-my %ADVICE = (
-    'config'      => 'mend the option in RT_SiteConfig.pm, and restart the web server',
-    'credentials' => 'correct AccessKeyId and SecretAccessKey, or the place where the keys come from; see KEYS in '
-        . '"perldoc RT::ExternalStorage::AmazonS3"',
-    'denied'    => 'let the keys do this; see SETUP in "perldoc RT::ExternalStorage::AmazonS3"',
-    'network'   => 'see that Host and Proxy are right, that the server runs, and that no firewall is between',
-    'timeout'   => 'see whether the server is overloaded, or a firewall drops what is sent',
-    'throttled' => 'the server asks to slow down: try again later',
-    'no-bucket' => 'correct Bucket, Host or Region, or make the bucket',
-    'library'   => 'install the library with "make install", or set RTS3_LIBRARY to its path',
-);
 
 # Each asks the server, and returns whether the next one may
 my @GROUPS = qw(Network Bucket Rights Links Settings);
@@ -40,18 +37,21 @@ sub Options { return qw(as=s) }
 
 sub new {
     my ( $class, %args ) = @_;
-    return bless { tool => $args{tool}, count => {}, told => {} }, $class;
+    my $self = bless { tool => $args{tool}, count => {}, told => {} }, $class;
+    $self->{probes} = RT::ExternalStorage::AmazonS3::Tool::Check::Probes->new($self);
+    return $self;
 }
 
 sub Run {
     my ($self) = @_;
     my $user = RT::ExternalStorage::AmazonS3::Tool::Check::Keys->User( $self->{tool} );
-    local @SIG{qw(INT TERM HUP)} = ( sub { $self->{ended} = "ended by SIG$_[0]"; $self->_GoOn } ) x 3;
+    local @SIG{qw(INT TERM HUP PIPE)} = ( sub { $self->{ended} = "ended by SIG$_[0]"; $self->_GoOn } ) x 4;
 
     my $ok    = eval { $self->_Look($user); $self->_GoOn; 1 };
     my $error = $@;
-    delete $self->{ended};
-    $self->RemoveProbes;
+    delete @{$self}{qw(ended until)};
+    local $SIG{PIPE} = 'IGNORE';
+    $self->Probes->Remove;
     die $error if !$ok;
     return $self->_Sum;
 }
@@ -62,22 +62,29 @@ sub _Look {
     if ( !$self->{backend} ) {
         my $error = $@;
         die $error if !RT::ExternalStorage::AmazonS3::Tool::IsStopped($error);
-        $self->Report(
-            problem => 'configuration',
-            $error->{text}, 'mend RT_SiteConfig.pm; see ' . 'CONFIGURATION in "perldoc RT::ExternalStorage::AmazonS3"'
-        );
+        my $what = $error->{text} =~ /\ART\b.*? can't / ? 'rt' : 'configuration';
+        $self->Report( problem => 'configuration', $error->{text}, ADVICE->Of($what) );
         return;
     }
+    $self->{until} = _Now() + LONGEST;
     if ( $self->_Group( 'Options', sub { $self->_Open } ) ) {
         $self->_Group( 'Keys', sub { RT::ExternalStorage::AmazonS3::Tool::Check::Keys->Look( $self, $user ) } );
-        for my $group (@GROUPS) {
+        my ( $goes_on, @groups ) = ( 1, @GROUPS );
+        while ( $goes_on && @groups ) {
+            my $group  = shift @groups;
             my $module = __PACKAGE__ . "::$group";
             eval "require $module; 1" or die $@;    ## no critic (ProhibitStringyEval): one of those above
-            last if !$self->_Group( $group, sub { $module->Look($self) } );
+            $goes_on = $self->_Group( $group, sub { $module->Look($self) } );
         }
-        $self->RemoveProbes;
+        delete $self->{until};
+        $self->Report(
+            unknown => lc $groups[0],
+            join( ', ', map {lc} @groups ) . ' were not looked at'
+        ) if @groups;
+        $self->Probes->Remove;
         $self->Heard;
     }
+    delete $self->{until};
     $self->_Group( 'Schedule', sub { RT::ExternalStorage::AmazonS3::Tool::Check::Schedule->Look($self) } );
     return;
 }
@@ -96,6 +103,14 @@ sub _Group {
     return $goes_on if eval { $goes_on = $code->(); 1 };
     my $error = $@;
     die $error if RT::ExternalStorage::AmazonS3::Tool::IsStopped($error);
+    if ( $error eq LATE ) {
+        $self->Report(
+            problem => 'time',
+            'not everything could be looked at within ' . LONGEST . ' s, because the server takes so long to answer',
+            'see whether the server is overloaded, or the way to it: pages of RT wait as long'
+        );
+        return 0;
+    }
     $self->Report( problem => lc $name, "rt-s3 itself has failed: $error", 'report this as a mistake of rt-s3' );
     return 1;
 }
@@ -112,6 +127,7 @@ sub _Open {
 
 sub Tool    { return $_[0]{tool} }
 sub Backend { return $_[0]{backend} }
+sub Probes  { return $_[0]{probes} }
 
 # Those of %ExternalStorage, all of them
 sub Given { return $_[0]{options} }
@@ -158,14 +174,17 @@ sub Report {
     my $lines = sprintf '%-8s %s: %s', $SHOWN{$result}, $name, $text;
     $lines .= "\n         -> $advice" if defined $advice;
     $EXIT{$result} && !$output->IsText ? $output->Problem($lines) : $output->Line($lines);
-    return;
+    return if !$self->{until} || _Now() <= $self->{until};
+    delete $self->{until};
+    die LATE;
 }
 
-# An error of the library
+# An error of the library. %advice: by its name, where something better is to be said than what is said elsewhere. Returns
+# whether the server can be asked for more.
 sub Failed {
-    my ( $self, $name, $error, $advice ) = @_;
-    $advice //= $ADVICE{ $error->name } // 'if this comes again, ask the server\'s administrator';
-    return $self->Report( problem => $name, $error->message, $advice );
+    my ( $self, $name, $error, %advice ) = @_;
+    $self->Report( problem => $name, $error->message, $advice{ $error->name } // ADVICE->For($error) );
+    return $error->name !~ OUTAGE;
 }
 
 # What the library has said meanwhile; returns what it was about
@@ -174,37 +193,14 @@ sub Heard {
     my @names;
     for my $message ( $self->Native->drain ) {
         my ( $level, $text ) = @$message;
-        next if $level eq 'info' || $text =~ /\Athe server is (?:down|up)\b/;
-        my $name  = $text =~ /\bregion\b/ ? 'region' : $text =~ /\bclock\b/ ? 'clock' : 'options';
+        next if $level eq 'info' || $text =~ /\Athe server (?:is (?:still )?(?:down|up)|answers again)\b/;
+        my $name  = $text =~ /\b(region|clock)\b/ ? $1 : $text =~ /\Athe keys\b/ ? 'keys' : 'options';
         my ($set) = $text =~ /(\bset \w+ => '[^']*')/;
-        $self->Report( warning => $name, $text, $set // 'change it in RT_SiteConfig.pm' );
+        $set //= ADVICE->Of( { keys => 'credentials', clock => 'clock' }->{$name} // 'config' );
+        $self->Report( warning => $name, $text, $set );
         push @names, $name;
     }
     return @names;
-}
-
-# Objects that are to be removed whatever happens
-sub Remember { my ( $self, $key ) = @_; $self->{probes}{$key} = 1;    return }
-sub Forget   { my ( $self, $key ) = @_; delete $self->{probes}{$key}; return }
-
-sub RemoveProbes {
-    my ($self) = @_;
-    for my $key ( sort keys %{ $self->{probes} || {} } ) {
-        $self->Native->fail_fast(0);    # worth waiting for
-        my ( $gone, $error ) = $self->Native->delete($key);
-        delete $self->{probes}{$key};
-        if ($gone) {
-            $self->Report( ok => 'delete', 'allowed' );
-            next;
-        }
-
-        # It may be meant so: then what RT shreds stays in the bucket
-        my $is_meant = $error->name eq 'denied';
-        $self->Report( $is_meant ? 'warning' : 'problem', 'delete', $error->message,
-            ( $is_meant ? 'if what is shredded in RT shall be deleted, ' : '' )
-                . "allow s3:DeleteObject; and delete the object $key, which this check has made" );
-    }
-    return;
 }
 
 # No secret gets out, whoever has put it into a text
@@ -217,6 +213,8 @@ sub _OneLine {
     $text =~ s/\Q$_\E/***/g for @secrets;
     return $text;
 }
+
+sub _Now { return Time::HiRes::clock_gettime( Time::HiRes::CLOCK_MONOTONIC() ) }
 
 sub _Sum {
     my ($self) = @_;
@@ -268,10 +266,12 @@ at, or does not apply, which is no fault.
              -> allow s3:PutObject for the bucket's objects
 
 It stores two small objects with a random content, and removes them before it ends, also when it is interrupted. Where
-the bucket keeps versions, a version and a delete marker of each stay. It never makes a bucket, never changes the
-bucket's settings, and touches no attachment.
+the bucket keeps versions, a version and a delete marker of each stay; where nothing may be deleted, or this command is
+killed (SIGKILL), the objects themselves: 200 bytes each, which C<rt-s3 verify --orphans> names. It never makes a bucket,
+never changes the bucket's settings, and touches no attachment.
 
-A server that is down is noticed within seconds: the options C<Deadline> and C<Retries> do not hold here.
+A server that is down is noticed within seconds: the options C<Deadline> and C<Retries> do not hold here. What is not
+done after a minute, because the server takes seconds for each answer, is left out, and C<time> says so.
 
 =head1 OPTIONS
 
@@ -307,9 +307,10 @@ This manual.
 
 Whether RT uses this module, and every mistake in the options of C<%ExternalStorage>.
 
-=item C<keys>, C<keys of USER>
+=item C<keys>, C<keys of USER>, C<options of USER>
 
-Where the keys come from, the access key's id, and when they expire; never the secret.
+Where the keys come from, the access key's id, and when they expire; never the secret. Whether that user may read what
+there is to be read, and use the directory C<CacheDir>.
 
 =item C<proxy>, C<name>, C<connection>, C<tls>, C<certificate>, C<clock>
 
@@ -322,7 +323,7 @@ Whether it is there, whose it is, and where.
 
 =item C<put>, C<get>, C<head>, C<list>, C<delete>
 
-The rights that RT needs, each tried.
+The rights that RT needs, each tried; where nothing can be stored, reading with one of RT's attachments.
 
 =item C<begin>
 
@@ -345,7 +346,11 @@ somebody without keys, with the right type.
 =item C<lifecycle>, C<versioning>, C<object-lock>, C<encryption>, C<uploads>
 
 What the bucket is told to do: rules that would delete objects, or archive them so that they can't be read at once, are a
-problem. Uploads that were begun and never finished cost money.
+problem. Uploads that were begun and never finished cost money, unless a rule removes them.
+
+=item C<time>
+
+Not everything could be looked at: the server takes too long.
 
 =item C<schedule>
 

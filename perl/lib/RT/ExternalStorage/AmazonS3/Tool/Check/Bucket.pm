@@ -21,7 +21,6 @@ sub Look {
     if ( $error && $error->name =~ $HOPELESS ) {
         $error->name eq 'no-bucket' ? _Missing( $check, $error ) : $check->Failed( bucket => $error );
         $check->Heard;
-        $check->Report( unknown => 'rights', 'rights, links and the settings of the bucket were not looked at' );
         return 0;
     }
     my $prefix = $check->Given->{Prefix} // '';
@@ -45,7 +44,10 @@ sub _Missing {
         $error->message . '; RT makes it when it stores the first file',
         'see that Bucket is spelt right; to make it now: run rt-externalize-attachments'
         )
-        : $check->Failed( bucket => $error, "correct Bucket, Host or Region, or make the bucket ($why)" );
+        : $check->Failed(
+        bucket      => $error,
+        'no-bucket' => "correct Bucket, Host or Region, or make the bucket ($why)"
+        );
     return;
 }
 

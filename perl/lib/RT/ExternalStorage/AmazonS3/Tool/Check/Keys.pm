@@ -37,6 +37,8 @@ sub Look {
     $theirs //= { error => $error };
     my $name = "keys of $user->{name}";
     $check->Report( problem => $name, $_, "let $user->{name} read it" ) for @{ delete $theirs->{unreadable} || [] };
+    $check->Report( warning => "options of $user->{name}", $_, "let $user->{name} use that directory" )
+        for @{ delete $theirs->{warnings} || [] };
     _Tell( $check, $name, $theirs );
     my $differ = defined $mine->{id} && defined $theirs->{id} && $mine->{id} ne $theirs->{id};
     $check->Report(
@@ -127,9 +129,10 @@ sub _AsUser {
         grep { !-r } sort grep { defined && m{AmazonS3|rts3} } @files, $check->Given->{CAFile};
     my ( $native, $error ) = $check->Handle( ReadTimeout => 13 );
     my $facts = $native ? _Facts($native) : { error => $error->message };
-    ( undef, $error ) = $native->head( '0' x 64 ) if $native && !defined $facts->{error};
+    ( undef, $error ) = $native->get( '0' x 64 ) if $native && !defined $facts->{error};
+    my @warnings = grep {/\boption CacheDir\b/} map { $_->[1] } $native ? $native->drain : ();
     $facts->{error} = $error->message if $error && $error->name =~ /\A(?:credentials|config)\z/;
-    return { %$facts, unreadable => \@unreadable };
+    return { %$facts, unreadable => \@unreadable, warnings => \@warnings };
 }
 
 1;

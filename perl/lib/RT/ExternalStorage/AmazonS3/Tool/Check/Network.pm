@@ -3,16 +3,19 @@ package RT::ExternalStorage::AmazonS3::Tool::Check::Network;
 use strict;
 use warnings;
 
+use IO::Select     ();
 use IO::Socket::IP ();
 use Socket         qw(SOCK_STREAM getaddrinfo getnameinfo NI_NUMERICHOST NIx_NOSERV);
+use Time::HiRes    ();
 
+use RT::ExternalStorage::AmazonS3::Tool::Check::Advice;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Child;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Tls;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Web;
 
 use constant { CHILD => __PACKAGE__ =~ s/Network/Child/r, WEB => __PACKAGE__ =~ s/Network/Web/r };
 
-# Seconds for a look-up, and for each address
+# Seconds for a look-up, and for all addresses together
 use constant { LOOK_UP => 10, CONNECT => 4, MOST_ADDRESSES => 8 };
 
 # Differences of clocks, in seconds: what nobody minds, and what servers refuse
@@ -85,13 +88,9 @@ sub _Name {
 sub _Connect {
     my ( $check, $name, $port, @addresses ) = @_;
     splice @addresses, MOST_ADDRESSES if @addresses > MOST_ADDRESSES;
-    my ( @answered, @silent );
-    for my $address (@addresses) {
-        my $socket = IO::Socket::IP->new( PeerHost => $address, PeerPort => $port, Timeout => CONNECT );
-        my $error  = $@;
-        if ($socket) { push @answered, $address; close $socket or next }
-        else         { push @silent, "$address ($error)" }
-    }
+    my $why      = _Unreachable( $port, @addresses );
+    my @answered = grep { !defined $why->{$_} } @addresses;
+    my @silent   = map  {"$_ ($why->{$_})"} grep { defined $why->{$_} } @addresses;
     if ( !@answered ) {
         $check->Report(
             problem => 'connection',
@@ -112,6 +111,29 @@ sub _Connect {
     return @answered;
 }
 
+# Why there is no connection, for each address; undef where there is one
+sub _Unreachable {
+    my ( $port, @addresses ) = @_;
+    my %why    = map { $_ => "no answer within ${\ CONNECT } s" } @addresses;
+    my $select = IO::Select->new;
+    my %address;
+    for my $address (@addresses) {
+        my $socket = IO::Socket::IP->new( PeerHost => $address, PeerPort => $port, Blocking => 0 );
+        if ( !$socket ) { $why{$address} = $@; next }
+        $address{ fileno $socket } = $address;
+        $select->add($socket);
+    }
+    my $end = Time::HiRes::time() + CONNECT;
+    while ( $select->count && ( my $left = $end - Time::HiRes::time() ) > 0 ) {
+        for my $socket ( $select->can_write($left) ) {
+            my $address = $address{ fileno $socket };
+            $why{$address} = $socket->connect && $socket->connected ? undef : "$!";
+            $select->remove($socket);
+        }
+    }
+    return \%why;
+}
+
 sub _Clock {
     my ( $check, $url ) = @_;
     my $answer = WEB->Fetch( $check, $url, method => 'HEAD' );
@@ -123,7 +145,7 @@ sub _Clock {
     }
     my $ahead  = time - $theirs;
     my $text   = abs($ahead) . ' s ' . ( $ahead > 0 ? 'ahead of' : 'behind' ) . q{ the server's};
-    my $advice = 'set it, and let NTP keep it right';
+    my $advice = RT::ExternalStorage::AmazonS3::Tool::Check::Advice->Of('clock');
     $check->Report(
           abs($ahead) <= 2       ? ( ok => 'clock', q{the same as the server's} )
         : abs($ahead) <= EXACT   ? ( ok => 'clock', $text )

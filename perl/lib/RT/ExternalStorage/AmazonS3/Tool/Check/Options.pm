@@ -11,7 +11,7 @@ sub Look {
     my $given   = $check->Given;
     my $backend = $check->Backend;
     if ( my $broken = $backend->{_Broken} ) {
-        $check->Failed( options => $broken, $broken->name eq 'library' ? undef : MEND );
+        $check->Failed( options => $broken, map { $_ => MEND } qw(config argument) );
         return 0;
     }
     my @mistakes = $class->Mistakes($check);

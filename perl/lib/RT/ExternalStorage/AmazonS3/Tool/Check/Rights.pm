@@ -17,30 +17,36 @@ use constant {
 };
 use constant WEB => __PACKAGE__ =~ s/Rights/Web/r;
 
+# A smaller one of RT's attachments than this is read where nothing can be stored
+use constant SMALL => 1024 * 1024;
+
+my $READING = q{allow s3:GetObject for the bucket's objects};
+
+# Returns whether the server can be asked for more
 sub Look {
-    my ( $class, $check ) = @_;
-    $check->Remember( my $key = $class->Key($check) );
-    my ( $stored, $error ) = $check->Native->store( $key, $class->Content($check), content_type => 'text/plain' );
+    my ( $class, $check )   = @_;
+    my ( $key,   $content ) = ( $class->Key($check), $class->Content($check) );
+    $check->Probes->Add($key);
+    my ( $stored, $error ) = $check->Native->store( $key, $content, content_type => 'text/plain' );
     if ($stored) {
         $check->Report( ok => 'put', 'allowed' );
-        $check->{probe} = { key => $key, content => $class->Content($check) };
-        _Read( $check, $key );
+        $check->{probe} = { key => $key, content => $content };
     }
     else {
-        $check->Forget($key) if $error->name eq 'config';    # it was not even tried
+        $check->Probes->Forget($key) if $error->name eq 'config';    # it was not even tried
+        $check->Probes->Absent($key) if $error->name eq 'denied';
         $check->Failed(
-            put => $error,
-            $error->name eq 'denied' ? q{allow s3:PutObject for the bucket's objects} : ()
-        );
+            put    => $error,
+            denied =>
+                q{allow s3:PutObject for the bucket's objects; where all else is denied too, see that Bucket is the }
+                . 'name of your own'
+        ) or return 0;
     }
-    return 0 if $error && $error->name =~ /\A(?:network|timeout|unavailable)\z/;
-    _List( $check, $stored ? $key : undef );
-    if ($stored) {
-        _Begin($check);
-        _Answer( $check, $key );
-        _Checksum($check);
-    }
-    _Attachments($check);
+    my @steps =
+        $stored
+        ? ( \&_Read, \&_List, \&_Begin, \&_Answer, \&_Checksum, \&_Attachments )
+        : ( \&_List, \&_Attachments, \&_ReadAttachment );
+    for my $step (@steps) { $step->( $check, $stored ? $key : undef ) or return 0 }
     $check->Heard;
     return 1;
 }
@@ -69,34 +75,33 @@ sub _Random {
 sub _Read {
     my ( $check,   $key )   = @_;
     my ( $content, $error ) = $check->Native->get($key);
-    defined $content
-        ? $check->Report( ok => 'get', 'allowed' )
-        : $check->Failed(
-        get => $error,
-        $error->name eq 'denied' ? q{allow s3:GetObject for the bucket's objects} : ()
-        );
+    if ( defined $content ) { $check->Report( ok => 'get', 'allowed' ) }
+    else                    { $check->Failed( get => $error, denied => $READING ) or return 0 }
     ( my $head, $error ) = $check->Native->head($key);
-    $head
-        ? $check->Report( ok => 'head', 'allowed' )
-        : $check->Failed(
-        head => $error,
-        $error->name eq 'denied' ? q{allow s3:GetObject for the bucket's objects} : ()
-        );
-    return;
+    return $check->Failed( head => $error, denied => $READING ) if !$head;
+    $check->Report( ok => 'head', 'allowed' );
+    return 1;
+}
+
+# Where there is no object of this check
+sub _ReadAttachment {
+    my ($check) = @_;
+    return _Read( $check, $check->{attachment} ) if defined $check->{attachment};
+    $check->Report( unknown => $_, 'not tried: there is no object to try it with' ) for qw(get head);
+    return 1;
 }
 
 # What RT's script asks before it begins
 sub _Begin {
     my ($check) = @_;
     my ( undef, $error ) = $check->Native->probe;
-    $error
-        ? $check->Failed(
-        begin => $error,
-        'let the keys begin uploads in parts (s3:PutObject): rt-externalize-attachments asks that first, and '
-            . 'does nothing then'
-        )
-        : $check->Report( ok => 'begin', 'rt-externalize-attachments may begin' );
-    return;
+    return $check->Failed(
+        begin  => $error,
+        denied => 'let the keys begin uploads in parts (s3:PutObject): rt-externalize-attachments asks that first, '
+            . 'and does nothing then'
+    ) if $error;
+    $check->Report( ok => 'begin', 'rt-externalize-attachments may begin' );
+    return 1;
 }
 
 sub _List {
@@ -106,17 +111,16 @@ sub _List {
     my ( $listing, $error ) = LISTING->new( $check->Native, after => substr $key // 'f' x 64, 0, 63 );
     my $found;
     ( $found, $error ) = $listing->next if $listing;
-    if ($error) {
-        my $is_right = $error->name eq 'denied';
+    if ( $error && $error->name eq 'denied' ) {
         $check->Report(
             warning => 'list',
             $error->message,
             'allow s3:ListBucket for the bucket: without it S3 says of a missing object what it says of a forbidden '
                 . 'one, and rt-s3 verify does not work'
-        ) if $is_right;
-        $check->Failed( list => $error ) if !$is_right;
-        return;
+        );
+        return 1;
     }
+    return $check->Failed( list => $error ) if $error;
     my $is_there = !defined $key || ( $found && $found->[0] eq $key );
     $check->Report(
         $is_there
@@ -127,7 +131,7 @@ sub _List {
             'see whether the server keeps lists up to date: rt-s3 verify depends on it'
         )
     );
-    return;
+    return 1;
 }
 
 # What the server says of the object, and whether it is written a second time
@@ -143,7 +147,7 @@ sub _Answer {
     my $first = $ask->();
     if ( !$first ) {
         $check->Report( unknown => 'condition', 'the object could not be looked at from outside' );
-        return;
+        return 1;
     }
     my $kms = $first->{'x-amz-server-side-encryption-aws-kms-key-id'};
     my $how = $first->{'x-amz-server-side-encryption'};
@@ -174,7 +178,7 @@ sub _Answer {
         : ( $second->{'last-modified'} // '' ) eq ( $first->{'last-modified'} // '' ) ? 'If-None-Match is heeded'
         :                                'If-None-Match is ignored: what is there already is written once more'
     );
-    return;
+    return 1;
 }
 
 sub _Checksum {
@@ -182,21 +186,19 @@ sub _Checksum {
     my ($handle) = $check->Handle( Checksum => 'always' );
     my $content  = "With a checksum. $check->{content}";
     my $key      = NATIVE->sha256($content);
-    return if !$handle;
-    $check->Remember($key);
-    my ( $stored, $refusal ) = $handle->store( $key, $content, content_type => 'text/plain' );
-    return $check->Report(
-        unknown => 'checksum',
-        'the server takes no SHA-256, so leave the option Checksum as it is: ' . $refusal->message
-    ) if !$stored;
-    my ( $head, $error ) = $handle->head($key);
-    return $check->Report( unknown => 'checksum', $error->message ) if !$head;
-    return $check->Report(
-        ok => 'checksum',
-        $head->{checksum}
-        ? 'the server keeps the SHA-256 that it is given'
-        : 'the server takes a SHA-256, and does not tell it'
-    );
+    return 1 if !$handle;
+    $check->Probes->Add($key);
+    my ( $stored, $error ) = $handle->store( $key, $content, content_type => 'text/plain' );
+    $check->Probes->Absent($key) if !$stored && $error->name eq 'denied';
+    my $head;
+    ( $head, $error ) = $handle->head($key) if $stored;
+    my $text =
+          !$stored          ? 'the server takes no SHA-256, so leave the option Checksum as it is: ' . $error->message
+        : !$head            ? $error->message
+        : $head->{checksum} ? 'the server keeps the SHA-256 that it is given'
+        :                     'the server takes a SHA-256, and does not tell it';
+    $check->Report( ( $head ? 'ok' : 'unknown' ), 'checksum', $text );
+    return !$error || $error->name !~ $check->OUTAGE;
 }
 
 sub _Attachments {
@@ -204,15 +206,14 @@ sub _Attachments {
     my @digests = grep {/\A[0-9a-f]{64}\z/} RT::ExternalStorage::AmazonS3::Database->SomeExternal;
     if ( !@digests ) {
         $check->Report( ok => 'attachments', 'RT has moved none yet' );
-        return;
+        return 1;
     }
     my @missing;
     for my $digest (@digests) {
         my ( $head, $error ) = $check->Native->head($digest);
-        next if $head;
-        push @missing, $digest if $error->name eq 'not-found';
-        $check->Failed( attachments => $error ) if $error->name ne 'not-found';
-        return                                  if $error->name ne 'not-found';
+        return $check->Failed( attachments => $error, denied => $READING ) if $error && $error->name ne 'not-found';
+        push @missing, $digest if $error;
+        $check->{attachment} //= $digest if $head && ( $head->{size} // SMALL ) < SMALL;
     }
     my $count = @digests;
     $check->Report(
@@ -224,7 +225,7 @@ sub _Attachments {
             )
         : ( ok => 'attachments', "$count that RT has moved are there" )
     );
-    return;
+    return 1;
 }
 
 1;

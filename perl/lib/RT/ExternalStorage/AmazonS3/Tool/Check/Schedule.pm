@@ -5,10 +5,12 @@ use warnings;
 
 use constant TELL => 3;
 
-my @CRON    = qw(/etc/crontab /etc/anacrontab /etc/cron.*/* /var/spool/cron/crontabs/* /var/spool/cron/*);
-my @SYSTEMD = map { ( "$_/*.service", "$_/*.timer" ) }
-    qw(/etc/systemd/system /run/systemd/system /usr/lib/systemd/system
-    /lib/systemd/system);
+my @CRON    = qw(/etc/crontab /etc/anacrontab /etc/cron.*/* /var/spool/cron/*/* /var/spool/cron/*);
+my @SYSTEMD = map { ( "$_/*.service", "$_/*.timer", "$_/*.service.d/*.conf" ) }
+    qw(/etc/systemd/system /run/systemd/system /usr/local/lib/systemd/system /usr/lib/systemd/system /lib/systemd/system);
+
+# What an editor or a package has put aside
+my $ASIDE = qr/(?:~|\.(?:bak|disabled|old|orig|save|swp|dpkg-\w+|rpm\w+))\z/;
 
 my %RUNS = (
     theirs => qr/\brt-externalize-attachments\b/,
@@ -18,8 +20,10 @@ my %RUNS = (
 # $root: where the machine's files are
 sub Look {
     my ( $class, $check, $root ) = @_;
-    my ( %found, @closed, %seen );
-    for my $file ( grep {-f} map { glob( ( $root // '' ) . $_ ) } @CRON, @SYSTEMD ) {
+    my ( %found, %seen );
+    my @places = map  { ( $root // '' ) . $_ } @CRON, @SYSTEMD;
+    my @closed = grep { !$seen{$_}++ && -d && !( -r _ && -x _ ) } map { glob s{/[^/]*\z}{}r } @places;
+    for my $file ( grep { -f && !/$ASIDE/ } map {glob} @places ) {
         my @stat = stat $file;
         next if $seen{"$stat[0]:$stat[1]"}++;
         open my $handle, '<', $file or push( @closed, $file ), next;
@@ -37,11 +41,11 @@ sub Look {
         $ours && $theirs
         ? (
             warning => 'schedule',
-            "both rt-s3 externalize ($ours) and rt-externalize-attachments ($theirs)",
+            "both rt-s3 externalize ($ours) and rt-externalize-attachments ($theirs)$closed",
             'one of them is enough: whichever comes second finds the other at work, and ends'
             )
-        : $ours   ? ( ok => 'schedule', "rt-s3 externalize: $ours" )
-        : $theirs ? ( ok => 'schedule', "rt-externalize-attachments: $theirs" )
+        : $ours   ? ( ok => 'schedule', "rt-s3 externalize: $ours$closed" )
+        : $theirs ? ( ok => 'schedule', "rt-externalize-attachments: $theirs$closed" )
         :           ( unknown => 'schedule', "neither cron nor systemd of this machine moves attachments$closed" )
     );
     return 1;

@@ -3,8 +3,10 @@ package RT::ExternalStorage::AmazonS3::Tool::Check::Settings;
 use strict;
 use warnings;
 
+use RT::ExternalStorage::AmazonS3::Quantity qw(counted);
+
 # Classes that can't be read at once, and seconds after which an upload is a forgotten one
-use constant { ARCHIVE => qr/\A(?:GLACIER|DEEP_ARCHIVE)\z/, FORGOTTEN => 86_400 };
+use constant { ARCHIVE => qr/\A(?:GLACIER|DEEP_ARCHIVE)\z/, FORGOTTEN => 86_400, DAY => 86_400 };
 
 # Name, element (moto 5.2 has a name of its own for one), and the right to ask
 my @LOOKS = (
@@ -23,10 +25,7 @@ sub Look {
     for my $look (@LOOKS) {
         my ( $what, $root, $right, $judge ) = @$look;
         my ( $answer, $error ) = $check->Document($what);
-        if ( $error && $error->name =~ /\A(?:network|timeout|unavailable)\z/ ) {
-            $check->Failed( $what => $error );
-            return 0;
-        }
+        return $check->Failed( $what => $error ) if $error && $error->name =~ $check->OUTAGE;
         my @result =
              !$answer                   ? ( unknown => $what, $error->message )
             : $answer->IsUnknown($root) ? ( ok      => $what, 'not known to this server' )
@@ -41,7 +40,11 @@ sub Look {
 
 sub _Lifecycle {
     my ( $check, $answer ) = @_;
-    my @found = map { _Rule( $answer, $_, $check->Given->{Prefix} // '' ) } $answer->All('Rule');
+    my @rules = grep { _IsOurs( $answer, $_, $check->Given->{Prefix} // '' ) } $answer->All('Rule');
+    my @found = map  { _Rule( $answer, $_ ) } @rules;
+    ( $check->{aborted_after} ) = sort { $a <=> $b } grep {/\A\d+\z/}
+        map { $answer->First( DaysAfterInitiation => $_ ) // '' }
+        map { $answer->All( AbortIncompleteMultipartUpload => $_ ) } @rules;
     return ( ok => 'lifecycle', 'no rule that deletes or archives objects' ) if !@found;
     return (
         problem => 'lifecycle',
@@ -50,25 +53,29 @@ sub _Lifecycle {
     );
 }
 
-# What an enabled rule does to RT's objects
-sub _Rule {
+# Whether a rule is enabled, and for RT's objects, which have no tags
+sub _IsOurs {
     my ( $answer, $rule, $ours ) = @_;
     return if ( $answer->First( Status => $rule ) // '' ) ne 'Enabled' || $rule =~ /<(?:\w+:)?Tag\b/;
-    my $theirs = $answer->First( Prefix => $rule ) // '';
-    return if !_Meets( $theirs, $ours );
+    return _Meets( $answer->First( Prefix => $rule ) // '', $ours );
+}
+
+# What it does to them
+sub _Rule {
+    my ( $answer, $rule ) = @_;
     my $name = $answer->First( ID => $rule ) // '';
     $name = length $name ? "the rule '$name'" : 'a rule';
     my @does;
     for my $expiration ( $answer->All( Expiration => $rule ) ) {
         my $days = $answer->First( Days => $expiration );
         my $date = $answer->First( Date => $expiration );
-        push @does, "$name deletes objects after $days days" if defined $days;
-        push @does, "$name deletes objects on $date"         if defined $date;
+        push @does, "$name deletes objects after " . counted( $days, 'day' ) if defined $days;
+        push @does, "$name deletes objects on $date"                         if defined $date;
     }
     for my $transition ( $answer->All( Transition => $rule ) ) {
         my $class = $answer->First( StorageClass => $transition ) // '';
         my $days  = $answer->First( Days         => $transition );
-        push @does, "$name archives objects ($class)" . ( defined $days ? " after $days days" : '' )
+        push @does, "$name archives objects ($class)" . ( defined $days ? ' after ' . counted( $days, 'day' ) : '' )
             if $class =~ ARCHIVE;
     }
     return @does;
@@ -109,11 +116,16 @@ sub _Encryption {
 
 sub _Uploads {
     my ( $check, $answer ) = @_;
-    my @begun = map { $answer->First( Initiated => $_ ) // '' } $answer->All('Upload');
-    my $more  = ( $answer->First('IsTruncated') // '' ) eq 'true' ? ' and more' : '';
+    my $ours  = $check->Given->{Prefix} // '';
+    my @begun = map { $answer->First( Initiated => $_ ) // '' }
+        grep { index( $answer->First( Key => $_ ) // '', $ours ) == 0 } $answer->All('Upload');
+    my $more = ( $answer->First('IsTruncated') // '' ) eq 'true' ? ' and more' : '';
     require HTTP::Date;
-    my @old = sort grep { ( HTTP::Date::str2time($_) // time ) < time - FORGOTTEN } @begun;
-    return ( ok => 'uploads', @begun ? scalar(@begun) . ' under way' : 'none unfinished' ) if !@old;
+    my $days = $check->{aborted_after};
+    my $old  = time - ( FORGOTTEN + ( defined $days ? $days * DAY : 0 ) );
+    my @old  = sort grep { ( HTTP::Date::str2time($_) // time ) < $old } @begun;
+    my $soon = defined $days ? "; the rule of the bucket removes them after " . counted( $days, 'day' ) : '';
+    return ( ok => 'uploads', @begun ? scalar(@begun) . "$more under way$soon" : 'none unfinished' ) if !@old;
     return (
         warning => 'uploads',
         scalar(@old) . "$more unfinished, the oldest since $old[0]: they cost money, and no list shows them",

@@ -6,6 +6,7 @@ use warnings;
 use IO::Socket::IP ();
 use POSIX          ();
 
+use RT::ExternalStorage::AmazonS3::Quantity qw(counted);
 use RT::ExternalStorage::AmazonS3::Tool::Check::Child;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Web;
 
@@ -37,36 +38,35 @@ sub Look {
 
 sub _Certificate {
     my ( $check, $host, $found ) = @_;
-    my $days   = int( ( $found->{ends} - time ) / DAY );
-    my $text   = "of $found->{subject}, by $found->{issuer}";
-    my $day    = POSIX::strftime( '%Y-%m-%d', gmtime $found->{ends} );
+    my $text = "of $found->{subject}, by $found->{issuer}";
+    my ( $wrong, $advice ) = _Wrong( $host, $found );
+    return $check->Report( problem => 'certificate', "$text$wrong", $advice ) if defined $wrong;
+    my $days = int( ( $found->{ends} - time ) / DAY );
+    $text .= ', ends in ' . counted( $days, 'day' ) . ', on ' . _Day( $found->{ends} );
+    return $check->Report(
+        $days < SOON
+        ? ( warning => 'certificate', $text, 'renew it on the server' )
+        : ( ok => 'certificate', $text )
+    );
+}
+
+sub _Day { return POSIX::strftime( '%Y-%m-%d', gmtime $_[0] ) }
+
+# What is, and what to do about it; nothing where it is as it should be
+sub _Wrong {
+    my ( $host, $found ) = @_;
     my @errors = @{ $found->{errors} };
-    if ( $found->{ends} <= time ) {
-        $check->Report( problem => 'certificate', "$text, has expired on $day", 'renew it on the server' );
-    }
-    elsif ( !$found->{fits} ) {
-        my $names = join ', ', @{ $found->{names} };
-        $check->Report(
-            problem => 'certificate',
-            "$text, is for $names, and not for $host",
-            'let Host be a name that the certificate has, or get a certificate with this name'
-        );
-    }
-    elsif (@errors) {
-        $check->Report(
-            problem => 'certificate',
-            "$text: $errors[0]",
-            'if the authority is your own: put its certificate into a file, and set CAFile to that'
-        );
-    }
-    else {
-        $text .= ", ends in $days days, on $day";
-        $check->Report(
-            $days < SOON
-            ? ( warning => 'certificate', $text, 'renew it on the server' )
-            : ( ok => 'certificate', $text )
-        );
-    }
+    return ( ', has expired on ' . _Day( $found->{ends} ), 'renew it on the server' ) if $found->{ends} <= time;
+    return (
+        ', is good only from ' . POSIX::strftime( '%Y-%m-%d %H:%M UTC', gmtime $found->{begins} ) . ' on',
+        q{set this machine's clock, if that is over; else let the server have one that is good now}
+    ) if $found->{begins} > time;
+    return (
+        ', is for ' . join( ', ', @{ $found->{names} } ) . ", and not for $host",
+        'let Host be a name that the certificate has, or get a certificate with this name'
+    ) if !$found->{fits};
+    return ( ": $errors[0]", 'if the authority is your own: put its certificate into a file, and set CAFile to that' )
+        if @errors;
     return;
 }
 
@@ -104,6 +104,7 @@ sub _Shake {
         cipher  => $socket->get_cipher,
         subject => _Whom( $certificate->{subject} ),
         issuer  => _Whom( $certificate->{issuer} ),
+        begins  => $certificate->{not_before},
         ends    => $certificate->{not_after},
         names   => \@names,
         fits    => $socket->verify_hostname( $host, 'http' ) ? 1 : 0,

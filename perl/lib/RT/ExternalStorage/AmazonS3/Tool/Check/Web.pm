@@ -7,28 +7,36 @@ use HTTP::Tiny   ();
 use MIME::Base64 ();
 use Socket       ();
 
+use RT::ExternalStorage::AmazonS3::Tool::Check::Child;
+
+use constant CHILD => __PACKAGE__ =~ s/Web/Child/r;
+
 use constant { SECONDS => 8, LARGEST => 1024 * 1024 };
 
 # Asks like a browser, without keys. Returns HTTP::Tiny's answer; a status of 599 is no answer, and 'content' says why.
-# %more: method, timeout (seconds), request (what HTTP::Tiny's request takes).
+# %more: method, timeout (seconds), request (what HTTP::Tiny's request takes). In another process, because HTTP::Tiny waits
+# for ever where TLS has something to read and HTTP has not, and for as long as a server sends a byte now and then.
 sub Fetch {
     my ( $class, $check, $url, %more ) = @_;
     my ( $scheme, $host ) = $class->Parts($url);
     my $proxy = $class->Proxy( $check, $scheme eq 'https', $host );
     $proxy = $proxy && "http://$proxy->{given}";
-    my $agent = HTTP::Tiny->new(
+    my $timeout = $more{timeout} // SECONDS;
+    my $agent   = HTTP::Tiny->new(
         agent        => 'rt-s3',
         http_proxy   => $proxy,
         https_proxy  => $proxy,
         proxy        => undef,
         max_size     => LARGEST,
         max_redirect => 0,
-        timeout      => $more{timeout} // SECONDS,
+        timeout      => $timeout,
         verify_SSL   => 1,
         SSL_options  => { $class->Authorities($check) },
     );
     local $@;
-    my $answer = $agent->request( $more{method} // 'GET', $url, $more{request} // {} );
+    my ( $answer, $error ) = CHILD->Answer( $timeout + 1,
+        sub { return $agent->request( $more{method} // 'GET', $url, $more{request} // {} ) } );
+    $answer //= { success => 0, status => 599, reason => 'Internal Exception', headers => {}, content => $error };
     $answer->{content} = '' if !defined $answer->{content};
     return $answer;
 }
