@@ -8,8 +8,9 @@ use FindBin;
 use Test::More;
 
 use lib "$FindBin::Bin/lib";
-use Rts3::Test::File  qw(spew);
-use Rts3::Test::Needs qw(needs_library needs_rt needs_s3);
+use Rts3::Test::File    qw(spew);
+use Rts3::Test::Needs   qw(needs_library needs_rt needs_s3);
+use Rts3::Test::Process ();
 
 needs_library;
 my $s3     = needs_s3;
@@ -89,5 +90,12 @@ is( kept('deep')->{damaged}, 1, '... and not a deep one' );
 
 verify(qw(--state x));
 is( kept()->{stopped}, undef, 'what was not even begun is not kept' );
+
+my $run = Rts3::Test::Process::run(
+    command => [ 'sh', '-c', 'exec "$@" > /dev/full', 'sh', $rt->tool(qw(verify --json)) ],
+    env     => { $rt->environment }
+);
+is( $run->{exit}, 2, 'what can be told to nobody: exit status' );
+is( $run->{err},  "rt-s3 verify: not everything could be written: No space left on device\n", '... and why' );
 
 done_testing;

@@ -25,9 +25,11 @@ sub new {
 
 sub Run {
     my ( $self, @arguments ) = @_;
+    @arguments = ( $arguments[1], '--help' ) if @arguments == 2 && $arguments[0] eq 'help';
     my $name = $arguments[0] // '';
     return $self->_Manual( $self->{program}, 0 ) if $name =~ /\A(?:|-h|--help|help)\z/ && @arguments <= 1;
     return $self->_Version                       if $name eq '--version';
+    return $self->_WrongUse("options come after the command, as in: rt-s3 COMMAND $name") if $name =~ /\A-/;
     return $self->_WrongUse( "there is no command '$name'; there are " . join ', ', sort keys %COMMAND )
         if !$COMMAND{$name};
     shift @arguments;
@@ -39,21 +41,26 @@ sub Run {
     {
         local $SIG{__WARN__} = sub { push @wrong, $_[0] =~ s/\s+\z//r };
         my $parser = Getopt::Long::Parser->new( config => [qw(no_auto_abbrev no_ignore_case)] );
-        $parser->getoptionsfromarray( \@arguments, \%given, qw(json quiet|q help|h), $command->Options );
+        $parser->getoptionsfromarray( \@arguments, \%given, qw(json quiet|q help|h version), $command->Options );
     }
     return $self->_WrongUse( lcfirst $wrong[0] )                           if @wrong;
+    return $self->_Version                                                 if $given{version};
     return $self->_Manual( $INC{ $command =~ s{::}{/}gr . '.pm' } )        if $given{help};
     return $self->_WrongUse("there is nothing to do with '$arguments[0]'") if @arguments;
 
     $self->{options} = \%given;
     $self->{output}  = RT::ExternalStorage::AmazonS3::Tool::Output->new( map { $_ => $given{$_} } qw(json quiet) );
     my $status = eval { $command->new( tool => $self )->Run };
-    return $status if defined $status;
-    my $error = $@;
-    die $error                                if !IsStopped($error);
-    return $self->_WrongUse( $error->{text} ) if $error->{wrong_use};
-    $self->{output}->Problem("rt-s3 $name: $error->{text}");
-    $self->{output}->Record( error => $error->{text} );
+    my $error  = $@;
+    if ( !defined $status ) {
+        $error = { text => "rt-s3 itself has failed: $error" =~ s/\s+\z//r } if !IsStopped($error);
+        return $self->_WrongUse( $error->{text} )                            if $error->{wrong_use};
+        $self->{output}->Problem("rt-s3 $name: $error->{text}");
+        $self->{output}->Record( error => $error->{text} );
+        return NOT_DONE;
+    }
+    my $why = $self->{output}->Failed // return $status;
+    print STDERR "rt-s3 $name: not everything could be written: $why\n";
     return NOT_DONE;
 }
 
@@ -96,7 +103,7 @@ sub LoadRT {
     local $SIG{__DIE__} = 'DEFAULT';
     eval { require RT; 1 }
         or $self->Stop("RT can't be loaded (its lib directory is sought in @{ $self->{libs} }): $@");
-    eval { RT->LoadConfig; 1 } or $self->Stop("RT's configuration can't be loaded: $@");
+    eval { RT->LoadConfig; 1 } or $self->Stop( "RT's configuration can't be loaded: " . _WithoutSource($@) );
 
     # What is never used here takes memory: the catalogues of all languages 70 MB, libraries that draw 7 MB
     RT->Config->Set( LexiconLanguages => 'en' );
@@ -104,6 +111,14 @@ sub LoadRT {
     eval { RT->Init; 1 } or $self->Stop("RT can't start: $@");
     $self->{rt} = 1;
     return;
+}
+
+# Perl's message without the piece of the file that it quotes: a key may stand there
+sub _WithoutSource {
+    my ($message) = @_;
+    $message =~ s/,? near ".*//s;
+    $message =~ s/ marked by <-- HERE.*//s;
+    return $message;
 }
 
 # RT's external storage, which must be this one

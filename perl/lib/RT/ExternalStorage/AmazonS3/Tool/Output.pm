@@ -18,7 +18,7 @@ sub IsText { return !$_[0]{json} && !$_[0]{quiet} }
 
 sub Line {
     my ( $self, $text ) = @_;
-    print "$text\n" if $self->IsText;
+    $self->_Write($text) if $self->IsText;
     return;
 }
 
@@ -30,7 +30,16 @@ sub Problem {
 
 sub Record {
     my ( $self, %record ) = @_;
-    print $self->{coder}->encode( \%record ), "\n" if $self->{json};
+    $self->_Write( $self->{coder}->encode( \%record ) ) if $self->{json};
+    return;
+}
+
+# Why not everything could be written, or undef
+sub Failed { return $_[0]{failed} }
+
+sub _Write {
+    my ( $self, $line ) = @_;
+    $self->{failed} //= "$!" if !print "$line\n";
     return;
 }
 
@@ -61,6 +70,10 @@ What is wrong, to standard error; also with C<--quiet>.
 =item Record NAME => VALUE, ...
 
 The same for programs.
+
+=item Failed
+
+Why not all of it could be written to standard output, or C<undef>.
 
 =item IsText
 
