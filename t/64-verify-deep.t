@@ -82,7 +82,7 @@ sub start {
     my $out = $rt->dir . '/out';
     my $pid = Rts3::Test::Process::spawn(
         command => [ $rt->tool( 'verify', '--deep', '--json', @options ) ],
-        env     => { $rt->environment },
+        env     => { $rt->environment, TMPDIR => $rt->dir },
         out     => $out,
         err     => "$out.err"
     );
@@ -247,6 +247,7 @@ subtest 'ended and taken up again' => sub {
         kill $signal => $pid;
         ok( Rts3::Test::Process::wait_for( $pid, 30 ), "SIG$signal" );
         cmp_ok( time - $ended, '<', 5, '... soon' );
+        is_deeply( [ glob $rt->dir . '/rt-s3-*' ], [], '... and no temporary file is left' );
 
         if ( $signal ne 'KILL' ) {
             is( $?, 2 << 8, '... exit status' );
@@ -301,6 +302,21 @@ subtest 'state files' => sub {
     is( $status, 2, 'a file that can not be written' );
     like( $last->{error}, qr/cannot be written: No such file or directory/, '... is said' );
     is( scalar $s3->requests, 0, '... before anything is done' );
+
+    # Of a bucket in which everything is damaged
+    require RT::ExternalStorage::AmazonS3::Tool::Verify::State;
+    my @many = map { sprintf '%064x', $_ } 1 .. 12_000;
+    my $kept = RT::ExternalStorage::AmazonS3::Tool::Verify::State->new( file => $state, bucket => '' );
+    for my $digest (@many) {
+        $kept->Begun($digest);
+        $kept->Ended( $digest, 0 );
+    }
+    cmp_ok( keys %{ $kept->{$_} }, '<=', 10_001, "so many damaged ones are noted: $_" ) for qw(again done);
+    is( scalar @{ $kept->{waiting} }, 0, '... and no more' );
+    $kept->Save;
+    my $again = RT::ExternalStorage::AmazonS3::Tool::Verify::State->new( file => $state, bucket => '' );
+    is( scalar( grep { $again->IsDone($_) } @many ), 0, '... and all of them are looked at again' );
+    $again->Forget;
 };
 
 subtest 'trouble in the middle' => sub {

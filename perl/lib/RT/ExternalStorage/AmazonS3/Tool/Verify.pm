@@ -61,6 +61,7 @@ sub _Verify {
         tool        => $tool,
         deep        => $tool->Option('deep'),
         orphans     => $tool->Option('orphans'),
+        repairs     => $tool->Option('repair'),
         concurrency => $concurrency,
         bucket      => $bucket,
         rows        => $rows,

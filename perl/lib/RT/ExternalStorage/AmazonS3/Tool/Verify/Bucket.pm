@@ -3,12 +3,10 @@ package RT::ExternalStorage::AmazonS3::Tool::Verify::Bucket;
 use strict;
 use warnings;
 
-use File::Temp  ();
-use Time::HiRes ();
-
 use RT::ExternalStorage::AmazonS3::Native;
 use RT::ExternalStorage::AmazonS3::Native::Listing;
 use RT::ExternalStorage::AmazonS3::Tool;
+use RT::ExternalStorage::AmazonS3::Tool::Verify::Sort;
 
 # A server that hangs is asked again: in between, a signal gets its turn. Milliseconds, and how often.
 use constant { DEADLINE => 30_000, ATTEMPTS => 4 };
@@ -49,7 +47,7 @@ sub List {
     my ( $listing, $error ) =
         RT::ExternalStorage::AmazonS3::Native::Listing->new( $self->{native}, deadline => DEADLINE );
     $self->{tool}->Stop($error) if !$listing;
-    my $file = $self->{file} = File::Temp->new( TEMPLATE => 'rt-s3-verify-XXXXXXXX', TMPDIR => 1 );
+    my $file = $self->{file} = RT::ExternalStorage::AmazonS3::Tool::Verify::Sort->Nameless;
     my $last = '';
     while ( my $object = $self->_NextListed( $listing, $tick ) ) {
         my ( $name, $size ) = @$object;

@@ -17,7 +17,7 @@ use constant BYTES => 256 * 1024 * 1024;
 # Trouble with the server, or with how it is asked, not with one object
 use constant OUTAGE => qr/\A(?:library|config|credentials|network|timeout|throttled|unavailable|no-bucket)\z/;
 
-# %args: tool, bucket, rows, report, state, repair, tick, concurrency, deep, orphans
+# %args: tool, bucket, rows, report, state, repair, repairs (whether it is wanted), tick, concurrency, deep, orphans
 sub new {
     my ( $class, %args ) = @_;
     my $self = bless { %args, references => 0, digests => 0, checked => 0, known => 0, present => 0, in_a_row => 0 },
@@ -112,7 +112,7 @@ sub _Finding {
     my $gone       = @{ $group->{references} } - @references;
     my $count      = $group->{count} - $gone;
     return if !$count;
-    $text =~ s/\A.*?: (?=the object )//;
+    $text =~ s/\A[A-Z]\w* $group->{digest} in bucket \S+ at \S+: //;
     $text =~ s/ \[[\w-]+: [^\]]*\]\z//;
     my $kind = { 'not-found' => 'missing', corrupt => 'damaged' }->{$name} // 'unreadable';
     $self->{report}->Finding(
@@ -122,7 +122,7 @@ sub _Finding {
         count      => $count,
         $kind eq 'missing' ? () : ( detail => $text )
     );
-    $self->{repair}->Want( $group->{digest} ) if $kind ne 'unreadable';
+    $self->{repair}->Want( $group->{digest} ) if $self->{repairs} && $kind ne 'unreadable';
     return;
 }
 

@@ -41,9 +41,17 @@ sub _Keep {
     return;
 }
 
+# A file without a name, of which nothing is left however this ends
+sub Nameless {
+    my ($class) = @_;
+    my $file = File::Temp->new( TEMPLATE => 'rt-s3-verify-XXXXXXXX', TMPDIR => 1 );
+    unlink $file->filename or die "$file: $!\n";
+    return $file;
+}
+
 sub _File {
     my ($next) = @_;
-    my $file = File::Temp->new( TEMPLATE => 'rt-s3-verify-XXXXXXXX', TMPDIR => 1 );
+    my $file = __PACKAGE__->Nameless;
     while ( defined( my $line = $next->() ) ) {
         print {$file} "$line\n" or die "$file: $!\n";
     }
@@ -109,6 +117,10 @@ RT::ExternalStorage::AmazonS3::Tool::Verify::Sort - any number of lines in the o
 Databases sort by collations of their own. This sorts in temporary files, in bounded memory.
 
 =head1 METHODS
+
+=head2 Nameless
+
+As a class method: a temporary file that has no name.
 
 =head2 Add LINE, Next
 

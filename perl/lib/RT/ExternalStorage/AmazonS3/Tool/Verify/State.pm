@@ -68,22 +68,40 @@ sub IsDone {
 # In the order of the digests
 sub Begun {
     my ( $self, $digest ) = @_;
-    push @{ $self->{waiting} }, $digest if $digest gt $self->{after};
+    push @{ $self->{waiting} }, $digest if $self->_Moves($digest);
     return;
 }
 
 sub Ended {
     my ( $self, $digest, $is_whole ) = @_;
-    if   ($is_whole) { delete $self->{again}{$digest} }
-    else             { $self->{again}{$digest} = 1 }
-    $self->{done}{$digest} = 1 if $digest gt $self->{after};
-    my $waiting = $self->{waiting};
-    while ( @$waiting && $self->{done}{ $waiting->[0] } && keys %{ $self->{again} } <= AGAIN ) {
+    my $again = $self->{again};
+    delete $again->{$digest} if $is_whole;
+    if ( $self->_Moves($digest) ) {
+        $again->{$digest} = 1 if !$is_whole;
+        $self->{done}{$digest} = 1;
+        $self->_Move;
+    }
+    $self->Save if time - $self->{written} >= EVERY;
+    return;
+}
+
+# Without a file nothing is noted; with too much to be looked at again nothing more
+sub _Moves {
+    my ( $self, $digest ) = @_;
+    return defined $self->{file} && !$self->{stays} && $digest gt $self->{after};
+}
+
+sub _Move {
+    my ($self) = @_;
+    my ( $waiting, $again ) = @{$self}{qw(waiting again)};
+    while ( @$waiting && $self->{done}{ $waiting->[0] } ) {
         $self->{after} = shift @$waiting;
         delete $self->{done}{ $self->{after} };
         $self->{looked}++;
     }
-    $self->Save if time - $self->{written} >= EVERY;
+    return if keys %{$again} <= AGAIN;
+    delete @{$again}{ grep { $_ gt $self->{after} } keys %{$again} };
+    @{$self}{qw(stays waiting done)} = ( 1, [], {} );
     return;
 }
 
