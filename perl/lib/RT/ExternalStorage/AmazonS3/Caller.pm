@@ -20,10 +20,10 @@ my $COMPARISON = 'RT::ObjectCustomFieldValues::HasEntry';
 # Shows a message in a ticket's history, and is in the middle of the place where its text goes
 my $MESSAGE = qr{/ShowTransactionAttachments\z};
 
-# Subroutines that build mail, beside the methods of RT::Action::SendEmail and of classes derived from it. The last one
-# is rt-email-digest's.
-my $MAIL = qr{^(?: RT:: (?: Template:: | Dashboard::Mailer:: | Transaction::ContentAsMIME\z | Ticket::Forward
-    | Interface::Email::(?:Send|Forward) ) | main::build_digest_for_user\z )}x;
+# Subroutines that build mail, beside the methods of RT::Action::SendEmail and of classes derived from it
+my $MAIL = qr{^RT:: (?: Template:: | Dashboard::Mailer:: | Transaction::ContentAsMIME\z | Ticket::Forward
+    | Interface::Email::(?:Send|Forward) )}x;
+my $DIGEST = 'main::build_digest_for_user';    # of rt-email-digest
 
 sub Identify {
     my ($class) = @_;
@@ -92,7 +92,7 @@ sub _BuildsMail {
 
     my $mime = 0;
     for my $sub ( @{ $self->{subs} } ) {    # from the inside out
-        return 1  if $sub =~ $MAIL || _IsSendEmail($sub);
+        return 1  if $sub =~ $MAIL || $sub eq $DIGEST || _IsSendEmail($sub);
         $mime = 1 if $sub eq 'RT::Attachment::ContentAsMIME';
 
         # OriginalContent puts a message together that is being read, not sent
