@@ -13,6 +13,7 @@ use RT::ExternalStorage::AmazonS3::Tool::Internalize::Report;
 use RT::ExternalStorage::AmazonS3::Tool::Internalize::Rows;
 use RT::ExternalStorage::AmazonS3::Tool::Progress;
 use RT::ExternalStorage::AmazonS3::Tool::Selection;
+use RT::ExternalStorage::AmazonS3::Tool::Verify::Progress;
 
 use constant {
     BELOW => 'RT::ExternalStorage::AmazonS3::Tool::Internalize',
@@ -78,12 +79,18 @@ sub Run {
 
 sub _Measure {
     my ( $self, $places ) = @_;
-    my %sum = map { $_ => 0 } qw(rows bytes unknown);
+    my %sum      = map { $_ => 0 } qw(rows bytes unknown);
+    my $progress = RT::ExternalStorage::AmazonS3::Tool::Verify::Progress->new( $self->{tool} );
+    my $stops    = sub {
+        $progress->Show( 'rows counted', $sum{rows} + $_[0] );
+        return $self->_Stops;
+    };
     for my $place ( @{$places} ) {
-        my $measured = $self->_Rows($place)->Measure( sub { $self->_Stops } );
+        my $measured = $self->_Rows($place)->Measure($stops);
         $self->{total}{ $place->{class} } = $measured->{rows};
         $sum{$_} += $measured->{$_} for keys %sum;
     }
+    $progress->Clear;
     $self->{report}->Expected(%sum) if !$self->_Stops;
     return $sum{rows};
 }

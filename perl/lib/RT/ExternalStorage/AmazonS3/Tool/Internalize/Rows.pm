@@ -16,7 +16,7 @@ sub Measure {
     my $left   = $self->{batchsize};
     for my $portion ( $self->_Portions ) {
         my $after = 0;
-        while ( !$stops->() ) {
+        while ( !$stops->( $sum{rows} ) ) {
             local $self->{after} = $after;
             my ( $where, @values ) = $self->_Where($portion);
             my $query = "SELECT id, $length FROM " . $self->Table . " WHERE $where ORDER BY id";
@@ -97,7 +97,7 @@ L<RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows>.
 =item Measure STOPS
 
 A hash: C<rows>, C<bytes>, and C<unknown>, rows of which RT does not know how many bytes they are. STOPS is called now and
-then, and says whether to give up.
+then with how many there are so far, and says whether to give up.
 
 =item Others
 
