@@ -83,9 +83,30 @@ END
         return map { $check->Run( 5, @$_ )->{error} } [ '/bin/sh', '-c', 'kill -9 $$' ], [ '/no/such/program' ],
             [ '/bin/sh', '-c', 'head -c 3000000 /dev/zero; sleep 100' ];
 END
-    is_deeply( $ends[0], [ 'It has ended early: [_1]', 'signal 9' ], 'killed' );
+    is_deeply( $ends[0], [ 'It has ended early ([_1]): run "rt-s3 check" in a shell to see why.', 'signal 9' ],
+        'killed' );
     like( $ends[1][0], qr/ended early/, 'not there' );
     ok( $ends[2], 'talks without end' );
+    my @turns = $rt->call(<<'END');
+        require RT::ExternalStorage::AmazonS3::Page::Check;
+        my $check  = 'RT::ExternalStorage::AmazonS3::Page::Check';
+        my $marker = RT->Config->Get('LogDir') . '/begun';
+        my $pid    = fork // die $!;
+        if ( !$pid ) {
+            $check->Run( 5, '/bin/sh', '-c', "echo >$marker; sleep 1" );
+            require POSIX;
+            POSIX::_exit(0);
+        }
+        select undef, undef, undef, 0.05 until -e $marker;
+        my $began = time;
+        my $other = $check->Run( 5, '/bin/true' );
+        my $took  = time - $began;
+        waitpid $pid, 0;
+        return ( $other->{busy}, $took, $check->Run( 5, '/bin/true' )->{busy} );
+END
+    is( $turns[0], 1, 'while one is being run there is no other' );
+    cmp_ok( $turns[1], '<', 2, '... and nobody waits for it' );
+    is( $turns[2], undef, '... but one afterwards' );
     my $secret = $rt->call(<<'END');
         require RT::ExternalStorage::AmazonS3::Page::Check;
         local @ENV{qw(HTTP_PROXY AWS_SECRET_ACCESS_KEY)} = ( 'http://evil.example', 'hush' );

@@ -5,6 +5,8 @@ use warnings;
 
 use Config         ();
 use Cwd            ();
+use Errno          ();
+use Fcntl          ();
 use File::Basename ();
 use IO::Select     ();
 use JSON           ();
@@ -23,15 +25,16 @@ my $REQUEST =
 # by everybody
 my $BEGIN = 'local $/; my %e = split /\0/, <STDIN>; %ENV = %e; open STDIN, "<", "/dev/null"; exec { $ARGV[0] } @ARGV';
 
-# What "rt-s3 check" says: { lines => [ { check, result, text, advice } ], summary, seconds, error => arguments for loc }.
-# $command replaces it in tests.
+# What "rt-s3 check" says: { lines => [ { check, result, text, advice } ], summary, seconds, error => arguments for loc },
+# or { busy => 1 }. $command replaces it in tests.
 sub Run {
     my ( $class, $seconds, @command ) = @_;
     local $@;
     local $SIG{__DIE__} = 'DEFAULT';
     $seconds //= SECONDS;
-    @command = $class->Command                                            if !@command;
+    @command = $class->Command if !@command;
     return { lines => [], error => ['The command rt-s3 was not found.'] } if !@command;
+    my $turn  = _Turn() or return { lines => [], busy => 1 };
     my $began = _Now();
     my ( $text, $is_over, $status ) = eval {
         RT::Util::safe_run_child { _Run( $seconds, @command ) }
@@ -47,7 +50,8 @@ sub Run {
         elsif ( defined $said->{error} ) { $result{error} = [ '[_1]', $said->{error} ] }
     }
     $result{error} //= [ 'It was not done after [_1] seconds, and was ended.', $seconds ] if !$is_over;
-    $result{error} //= [ 'It has ended early: [_1]',                           $status ]  if !$result{summary};
+    $result{error} //= [ 'It has ended early ([_1]): run "rt-s3 check" in a shell to see why.', $status ]
+        if !$result{summary};
     return \%result;
 }
 
@@ -60,6 +64,14 @@ sub Command {
     my ($found) = grep { -f && -r _ } map {"$_/rt-s3"} @places;
     return if !defined $found;
     return ( -x $found ? () : _Perl(), $found, qw(check --json) );
+}
+
+# One at a time: each keeps a process of the web server waiting, and with all of them nobody would get a page. A file
+# system without locks is no reason to have no check.
+sub _Turn {
+    open my $file, '<', __FILE__ or return 1;    ## no critic (RequireBriefOpen) held by the caller
+    return $file if flock $file, Fcntl::LOCK_EX() | Fcntl::LOCK_NB();
+    return $!{EWOULDBLOCK} ? undef : 1;
 }
 
 sub _Perl { return $Config::Config{perlpath} }
@@ -135,7 +147,8 @@ RT::ExternalStorage::AmazonS3::Page::Check - rt-s3 check for RT's page
 =item Run [SECONDS, COMMAND]
 
 Runs it as a child, with everything that it starts, for 45 seconds at most. A hash: C<lines> (C<check>, C<result>,
-C<text>, C<advice>), C<summary>, C<seconds>, and C<error> where it was not carried out to its end.
+C<text>, C<advice>), C<summary>, C<seconds>, and C<error> where it was not carried out to its end. With C<busy> it was not
+begun, because one is being run for somebody else.
 
 =item Command
 
