@@ -25,10 +25,16 @@ for my $type (qw(Pg mysql)) {
         my $ticket = $rt->call( <<'END', $name );
             my $name = shift;
             Rts3::Test::RT::Inside::create_custom_field( 'Contract', 'Binary' );
-            return Rts3::Test::RT::Inside::create_ticket(
+            my $merged = Rts3::Test::RT::Inside::create_ticket( attachments => [ { name => 'm.bin', content => 'm' x 30_000 } ] );
+            my $ticket = Rts3::Test::RT::Inside::create_ticket(
                 attachments => [ map { { name => $_, content => "\0" x 30_000 . length } } 'a.bin', $name ],
                 fields      => { Contract => { name => 'value', content => "\0\xff" x 30_000 } },
             );
+            my $other = RT::Ticket->new( RT->SystemUser );
+            $other->Load( $merged->{id} );
+            my ( $ok, $why ) = $other->MergeInto( $ticket->{id} );
+            die $why if !$ok;
+            return { %$ticket, merged => $merged->{id} };
 END
         my $look = <<'END';
             require RT::ExternalStorage::AmazonS3::Page;
@@ -58,7 +64,7 @@ END
         $seen = $rt->call( $look, $ticket->{id} );
         is( $seen->{waiting}{count},                              0, '... leaves nothing to be looked at' );
         is( scalar @{ $seen->{samples} },                         3, 'digests' );
-        is( scalar( grep { $_->{external} } @{ $seen->{list} } ), 3, 'what the ticket has' );
+        is( scalar( grep { $_->{external} } @{ $seen->{list} } ), 4, 'what the ticket has, with one merged into it' );
         is( scalar( grep { ( $_->{file_name} // '' ) eq $name } @{ $seen->{list} } ), 1, '... with its name' );
         is_deeply( [ @{ $seen->{one} }{qw(field ticket)} ], [ 'Contract', $ticket->{id} ], 'a value' );
         is( $seen->{seen}{state},      'ok',                           'the object is looked at' );

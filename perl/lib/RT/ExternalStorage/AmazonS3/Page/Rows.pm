@@ -104,16 +104,17 @@ sub Digest {
     return $row ? ( $row->[0] // '' ) =~ s/\s+\z//r : undef;
 }
 
-# All that a ticket has content of, as Facts; and how much more there is. RT has no index for the values of a ticket alone.
+# All that a ticket has content of, with those that were merged into it, as Facts; and how much more there is. RT has no
+# index for the values of a ticket alone.
 sub OfTicket {
     my ( $self, $ticket ) = @_;
     my @found = (
         (
             map { [ A => $_->[0] ] } @{
                 $self->_Select(
-                    'SELECT a.id FROM Attachments a JOIN Transactions t ON t.id = a.TransactionId '
-                        . q{WHERE t.ObjectType = 'RT::Ticket' AND t.ObjectId = ? AND a.Content IS NOT NULL ORDER BY a.id},
-                    $ticket
+                          'SELECT a.id FROM Attachments a JOIN Transactions t ON t.id = a.TransactionId '
+                        . q{WHERE t.ObjectType = 'RT::Ticket' AND a.Content IS NOT NULL }
+                        . 'AND t.ObjectId IN (SELECT id FROM Tickets WHERE EffectiveId = ?) ORDER BY a.id', $ticket
                 )
             }
         ),
