@@ -77,6 +77,8 @@ subtest 'all is well' => sub {
         qr/Next run of cron\s+nothing new to look at/,
         qr/Stored once\s+\d+\.\d kB saved: 4 files are 3 different ones/,
         qr/These figures are of \w.*?\(\d/,
+        qr/Local copies\s+none: the option CacheDir is not set/,
+        qr/Failures of the last day\s+none that this web server has met/,
     );
     tells( verify      => qr/Last verify\s+\w.*? on .*?Nothing is missing, and nothing is damaged/s );
     tells( externalize => qr/4 files were moved, \d+\.\d kB/ );
@@ -192,7 +194,12 @@ subtest 'one attachment' => sub {
         my $signed = grep { $_->{url}                          =~ /X-Amz-Signature/ } $browser->requests;
         is( $signed ? 1 : 0, $way->[1], '... where it should come from' );
     }
-    for my $wrong ( [ 4711 => qr/There is no ticket 4711/ ], [ 'x"<i>' => qr/"x"<i>" is no id/ ] ) {
+    for my $wrong (
+        [ 4711     => qr/There is no ticket 4711/ ],
+        [ '9' x 14 => qr/There is no ticket 9{14}\./ ],
+        [ 'x"<i>'  => qr/"x"<i>" is no id/ ]
+        )
+    {
         $text = $page->look( $wrong->[0] );
         tells( 'not found' => $wrong->[1] );
     }

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use List::Util  ();
+use POSIX       ();
 use Time::HiRes ();
 
 use RT::ExternalStorage::AmazonS3::Deadline;
@@ -11,6 +12,7 @@ use RT::ExternalStorage::AmazonS3::Error;
 use RT::ExternalStorage::AmazonS3::Native;
 use RT::ExternalStorage::AmazonS3::Native::Inspection;
 use RT::ExternalStorage::AmazonS3::Page::Health;
+use RT::ExternalStorage::AmazonS3::Page::Record;
 use RT::ExternalStorage::AmazonS3::Page::Rows;
 use RT::ExternalStorage::AmazonS3::Quantity qw(number size);
 use RT::ExternalStorage::AmazonS3::Records;
@@ -20,6 +22,23 @@ use constant PATH => '/Admin/Tools/ExternalStorage.html';
 
 # Somebody waits: for one question so many milliseconds, for all of them so many seconds
 use constant { WAIT => 4_000, DEADLINE => 8, RETRIES => 1 };
+
+# Findings that are shown at once; the others are folded
+use constant LISTED => 20;
+
+# In a picture by month; of a longer time the columns are years
+use constant MONTHS => 24;
+
+# What verify may find of an object, the worst first
+my @KINDS = (
+    missing    => 'missing',
+    damaged    => 'damaged',
+    invalid    => 'no valid key',
+    unreadable => 'could not be read',
+    orphan     => 'nothing refers to it',
+    repaired   => 'repaired',
+);
+my %KIND = @KINDS;
 
 # Of handles by their options: the library tells them once in a process
 my %Mistakes;
@@ -67,7 +86,10 @@ sub Type {
 sub Last {
     my ( $self, $of ) = @_;
     my $last = $self->{last};
-    $last->{$of} = eval { RT::ExternalStorage::AmazonS3::Records->Last($of) } if !exists $last->{$of};
+    if ( !exists $last->{$of} ) {
+        my $record = eval { RT::ExternalStorage::AmazonS3::Records->Last($of) };
+        $last->{$of} = RT::ExternalStorage::AmazonS3::Page::Record->Sound( $of, $record );
+    }
     return $last->{$of};
 }
 
@@ -151,6 +173,13 @@ sub Facts {
     return ref $facts eq 'HASH' && %{$facts} ? $facts : undef;
 }
 
+# How many calls of RT's have failed in the last day, by the name of their error; undef where none can be made
+sub Failures {
+    my ($self) = @_;
+    return undef if !( $self->{backend} || {} )->{_Native};
+    return $self->Facts('failures') || {};
+}
+
 sub _Now { return Time::HiRes::clock_gettime( Time::HiRes::CLOCK_MONOTONIC() ) }
 
 # ---- for the components
@@ -164,6 +193,11 @@ sub When {
     return $date->AsString . ' (' . $date->AgeAsString . ')';
 }
 
+sub Kinds {
+    return @KINDS[ grep { $_ % 2 == 0 } 0 .. $#KINDS ];
+}
+sub Kind { return $KIND{ $_[1] } ? $_[0]{user}->loc( $KIND{ $_[1] } ) : $_[1] }
+
 sub Size   { return size( $_[1]   // 0 ) }
 sub Number { return number( $_[1] // 0 ) }
 
@@ -173,9 +207,9 @@ sub Places {
     my $user = $self->{user};
     my @rows;
     for my $row (
-        [ external => 'moved to S3',                                  'external' ],
-        [ waiting  => "in RT's database, waiting to be moved",        'database' ],
-        [ small    => "in RT's database, where RT keeps small files", 'database' ],
+        [ external => 'in S3',                       'external' ],
+        [ waiting  => 'in the database, waiting',    'database' ],
+        [ small    => 'in the database, small ones', 'database' ],
         )
     {
         my ( $name, $label, $color ) = @$row;
@@ -187,14 +221,26 @@ sub Places {
     return $self->_Chart( Bars => title => $user->loc('Where the attachments are'), rows => \@rows );
 }
 
+# Pictures with their captions: by month, of two years at most, and by year where there is more
 sub Growth {
     my ( $self, $figures ) = @_;
-    my $months = $figures->{months};
-    return undef if ref $months ne 'HASH' || !%{$months};
-    return $self->_Chart(
-        Months => title => $self->{user}->loc('Attachments by the month they came in'),
-        months => $months
-    );
+    my $months = $figures->{months} || {};
+    my $now    = POSIX::strftime( '%Y-%m', gmtime $figures->{ended} );
+    my ($last) = reverse sort grep { $_ le $now } keys %{$months};
+    my ( $year, $month ) = ( $last // $now ) =~ /\A(\d{4})-(\d\d)\z/ or return;
+    my $first  = 12 * $year + $month - MONTHS;
+    my $from   = sprintf '%04d-%02d', int( $first / 12 ), $first % 12 + 1;
+    my @recent = grep { $_ ge $from } keys %{$months};
+    my @charts = [ 'Attachments by the month they came in', { map { $_ => $months->{$_} } @recent } ];
+    push @charts, [ 'Attachments by the year they came in', $months ] if @recent < keys %{$months};
+    my @drawn;
+
+    for my $chart ( grep { %{ $_->[1] } } @charts ) {
+        my $caption = $self->{user}->loc( $chart->[0] );
+        my $picture = $self->_Chart( Months => title => $caption, months => $chart->[1] );
+        push @drawn, [ $caption, $picture ] if $picture;
+    }
+    return @drawn;
 }
 
 sub _Chart {
@@ -262,13 +308,18 @@ What CODE returns; undef, with a line in RT's log, where it dies.
 
 Calls that method of L<RT::ExternalStorage::AmazonS3::Native>, and answers as it does.
 
-=item Facts NAME, Handle, Given, Mistakes
+=item Facts NAME, Failures, Handle, Given, Mistakes
 
-What the library knows; the page's own handle of it; the options as RT has them, and the mistakes in them.
+What the library knows; how many calls of RT's have failed, by kind; the page's own handle of the library; the options as RT
+has them, and the mistakes in them.
 
-=item When SECONDS, Size BYTES, Number NUMBER, Places FIGURES, Growth FIGURES
+=item When SECONDS, Size BYTES, Number NUMBER, Kinds, Kind NAME
 
-As people read them; pictures.
+As people read them; the kinds of what verify may find, and one in words.
+
+=item Places FIGURES, Growth FIGURES
+
+Pictures: where the attachments are, and a list of those of their growth, each with its caption.
 
 =back
 
