@@ -55,9 +55,21 @@ subtest 'missing objects' => sub {
     tells( 'the lost one' => qr/The object is not in the bucket/ );
     $text = $page->look( 'attachment:' . $page->attachment('photo.png') );
     tells( 'the damaged one' => qr/The object is there, but damaged/ );
+    $browser->open( $rt->web->url . "/Ticket/Attachment/$page->{ticket}{transaction}/$id/plan.pdf" );
     rename "$lost.away", $lost or die "$lost: $!";
     rename "$torn.away", $torn or die "$torn: $!";
     $page->tool(qw(verify --deep));
+    $text = $page->look;
+    tells( 'somebody wanted it' => qr/In the last day RT has come 1 time upon an attachment that is missing/ );
+
+    my $archived = { answer => { status => 403, code => 'InvalidObjectState' } };
+    $s3->faults( { operation => 'GetObject', key => $key{'plan.pdf'}, do => $archived } );
+    $text = $page->look("attachment:$id");
+    tells(
+        archived => qr/The object is there, but in an archive/,
+        qr/have been moved to an archive.*?Restore them/s
+    );
+    $s3->faults;
 };
 
 subtest 'S3 down' => sub {
@@ -76,7 +88,7 @@ subtest 'S3 down' => sub {
     $start = time;
     $text  = $page->look( 'attachment:' . $page->attachment('plan.pdf') );
     cmp_ok( time - $start, '<', 12, 'an attachment is asked for' );
-    tells( 'its object' => qr/The server could not be asked/ );
+    tells( 'its object' => qr/RT can't reach the server.*?See that the server runs.*?At a glance/s );
     my $id = $page->attachment('plan.pdf');
     $browser->open( $rt->web->url . "/Ticket/Attachment/$page->{ticket}{transaction}/$id/plan.pdf" );
     like( $browser->source, qr/This file cannot be read/, 'somebody wants that file' );

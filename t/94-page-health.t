@@ -7,6 +7,7 @@ use FindBin;
 use Test::More;
 
 use lib "$FindBin::Bin/lib";
+use RT::ExternalStorage::AmazonS3::Page::Record;
 use RT::ExternalStorage::AmazonS3::Page::Settings;
 use Rts3::Test::Browser::Page;
 use Rts3::Test::File qw(slurp);
@@ -126,6 +127,8 @@ subtest 'no storage, or another one' => sub {
         local $rt->{env} = { RTS3_LIBRARY => $rt->dir . '/none.so' };
         shows( 'no library', health( \%fine ), 'problem', qr/can't load the library/ );
     }
+    $rt->set_storage( Type => 'amazons3' );
+    shows( 'a type that RT does not know', health( \%fine ), 'problem', qr/can't use.*?type amazons3.*?shown empty/ );
     $rt->set_storage( Type => 'Disk', Path => $rt->dir );
     shows( 'files in a directory', health( {} ), 'note', qr/of the type Disk; this page is about AmazonS3 alone/ );
     $rt->set_storage;
@@ -134,6 +137,75 @@ subtest 'no storage, or another one' => sub {
     my %back = ( %fine, externalize => { moved => 3, age => $day } );
     shows( 'moved back', health( { %back, internalize => { moved => 3 } } ), 'note', qr/there is no record/ );
     $rt->set_storage( %{ $page->{storage} } );
+};
+
+subtest 'why the server is not reached' => sub {
+    my $s3   = $page->s3;
+    my %host = (
+        name        => 'http://s3.nowhere.invalid',
+        certificate => $s3->https,
+        tls         => $s3->https_plain,
+        network     => 'http://127.0.0.1:9'
+    );
+    my %storage = map { $_ => { %{ $page->{storage} }, Host => $host{$_} } } keys %host;
+    $storage{proxy} = { %{ $page->{storage} }, Proxy => 'http://127.0.0.1:9' };
+    my $said = $rt->call( <<'END', \%storage );
+        require RT::ExternalStorage::AmazonS3::Page;
+        my ( $storage, %said ) = @_;
+        for my $cause ( keys %$storage ) {
+            RT->System->ExternalStorage( RT::ExternalStorage::Backend->new( %{ $storage->{$cause} } ) );
+            my ($worst) = RT::ExternalStorage::AmazonS3::Page->new( RT->SystemUser )->Health->Findings;
+            $said{$cause} = join ' ', map { RT->SystemUser->loc( @{ $worst->{$_} } ) } qw(text advice);
+        }
+        return \%said;
+END
+    like( $said->{name}, qr/not known to the name service.*?Correct the option Host/, 'no such name' );
+    like( $said->{certificate}, qr/does not trust.*?certificate is not valid.*?renew it.*?CAFile/,
+        'its certificate' );
+    like( $said->{tls},     qr/encrypted connection.*?begins with http:/,                    'no TLS there' );
+    like( $said->{network}, qr/can't reach the server .*?, where.*?no firewall/,             'nobody answers' );
+    like( $said->{proxy},   qr/can't reach the server .*? through the proxy.*?option Proxy/, 'nor the proxy' );
+};
+
+subtest 'growth' => sub {
+    my @pictures = $rt->call(<<'END');
+        require RT::ExternalStorage::AmazonS3::Page;
+        my $page = RT::ExternalStorage::AmazonS3::Page->new( RT->SystemUser );
+        my $part = { external => [ 1, 1000 ] };
+        my $of   = sub { [ map { $_->[1] } $page->Growth( { ended => 1_795_000_000, months => { map { $_ => $part } @_ } } ) ] };
+        return ( $of->('2026-01'), $of->( '2011-05', '2024-11', '2024-12', '2026-11' ), $of->() );
+END
+    is( scalar @{ $pictures[0] }, 1, 'one month: a picture by month' );
+    is( scalar @{ $pictures[1] }, 2, 'fifteen years: one by month, and one by year' );
+    like( $pictures[1][0], qr/<title>2024-12:.*?<title>2026-11:/, '... of two years' );
+    unlike( $pictures[1][0], qr/2024-11/, '... and not more' );
+    like( $pictures[1][1], qr/<title>2011:.*?<title>2026:/, '... and of all' );
+    is_deeply( $pictures[2], [], 'nothing: none' );
+};
+
+subtest 'records that are not as they should be' => sub {
+    my $sound = sub { RT::ExternalStorage::AmazonS3::Page::Record->Sound(@_) };
+    is( $sound->( verify => $_ ), undef, 'no record' )
+        for undef, 'text', [1], {}, { ended => 'today' }, { ended => [] }, { ended => 1e30 };
+    my %finding = ( kind => [], digest  => 'd', references => [ 1, { id => 3, ticket => 'x' } ] );
+    my %wrong   = ( host => {}, missing => 'x', deep => \1, other => 1, findings => [ 1, undef, \%finding ] );
+    is_deeply(
+        $sound->( verify => { %wrong, ended => 5, damaged => 2 } ),
+        {
+            ended    => 5,
+            host     => '?',
+            damaged  => 2,
+            deep     => 1,
+            findings => [ { digest => 'd', references => [ { id => 3 } ] } ]
+        },
+        'what is sound is left'
+    );
+    my %figures = ( external => [1], months => { a => 1, b => { database => [ 'x', 2 ] } } );
+    is_deeply(
+        $sound->( figures => { %figures, ended => 5, host => 'a' } ),
+        { ended => 5, host => 'a', months => { b => { database => [ undef, 2 ] } } },
+        '... of figures, too'
+    );
 };
 
 # By SQLite's own account of how it would answer

@@ -10,6 +10,7 @@ use Time::HiRes qw(time);
 
 use lib "$FindBin::Bin/lib";
 use Rts3::Test::Browser::Page;
+use Rts3::Test::File qw(slurp spew);
 use Rts3::Test::Html;
 use Rts3::Test::Needs qw(needs needs_library);
 use Rts3::Test::RT;
@@ -43,6 +44,30 @@ sub is_html {
     unlike( $html, qr/<script|\son\w+=|javascript:/i,                    '... and no script' );
     unlike( $html, qr/\Q@{[ $page->s3->secret_key ]}\E|X-Amz-Signature/, '... and no secret' );
     return $html;
+}
+
+sub keep_wrong_records {
+    $page->rt->call(<<'END');
+        my @about    = ( 1, { table => 'ObjectCustomFieldValues', id => 1, object => 'RT::Article 12', file => '<i>' } );
+        my @findings = map { { kind => '<b>[_1', digest => $_, references => \@about, count => 9 } } 1 .. 200;
+        my %record   = ( ended => 1, missing => 10_000, findings => \@findings, failed => [], failures => [ 'x' ], months => { x => 1 } );
+        for my $name (qw(verify externalize figures)) {
+            RT->System->SetAttribute( Name => "ExternalStorageS3 $name", Content => \%record );
+        }
+        return 1;
+END
+    return;
+}
+
+# Perl's message about a comma that is missing quotes what stands there
+sub spoil_configuration {
+    my $file = $page->rt->dir . '/RT_SiteConfig.pm';
+    my $text = slurp($file);
+    spew( $file, $text =~ s/("SecretAccessKey" => "[^"]*"),?/$1 "more"/r );
+    my $html = is_html( 'check now, with a mistake in RT_SiteConfig.pm', $web->post( $path, { Check => 1 } ) );
+    like( $html, qr/configuration can&#39;t be loaded.*?syntax error at \S+ line \d+/, '... and where it is' );
+    spew( $file, $text );
+    return;
 }
 
 subtest 'the validators see mistakes' => sub {
@@ -86,6 +111,15 @@ for my $version ( 5, 4 ) {
 
         rename $page->s3->root . '/away', $page->s3->object_path( 'files', $key ) or die $!;
         if ( $version == 5 ) {
+            keep_wrong_records();
+            $html = is_html( 'more than can be shown, and what is no record', $web->get($path) );
+            like(
+                $html,
+                qr{<details><summary>180 more</summary>.*?These are the first 200; the command tells all}s,
+                '... the first are open, and it is told that there are more'
+            );
+            like( $html, qr{href="/Articles/Article/Display\.html\?id=12">Article 12</a>}, '... with links' );
+            spoil_configuration();
             $page->s3->stop;
             is_html( 'S3 down', $web->get($path) );
             $page->s3->restart;

@@ -3,6 +3,8 @@ package RT::ExternalStorage::AmazonS3::Page::Attachment;
 use strict;
 use warnings;
 
+use RT::ExternalStorage::AmazonS3::Page::Server;
+use RT::ExternalStorage::AmazonS3::Page::Settings;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Web;
 
 use constant WEB => 'RT::ExternalStorage::AmazonS3::Tool::Check::Web';
@@ -10,8 +12,31 @@ use constant WEB => 'RT::ExternalStorage::AmazonS3::Tool::Check::Web';
 # Larger objects are not read by a page; milliseconds that reading one may take
 use constant { LARGEST => 32 * 1000 * 1000, WAIT => 8_000 };
 
+# The last id that RT's tables can have
+use constant LAST => 2_147_483_647;
+
 # Seconds that the server has to say since when it has an object
 use constant SECONDS => 3;
+
+# What is said of one attachment in other words than of the server
+my %SAID = (
+    'not-found' => 'The object is not in the bucket.',
+    'no-bucket' => 'The bucket itself is not there.',
+    'corrupt'   => 'The object is there, but damaged: its content is not that of its key.',
+    'archived'  => 'The object is there, but in an archive, out of which RT can\'t read it.',
+    'denied'    =>
+        'The server does not let RT see it; where RT may not list the bucket, that also means that it is not there.',
+);
+
+# Where RT shows what is not a ticket's
+my %PLACE = (
+    'RT::Article' => '/Articles/Article/Display.html?id=',
+    'RT::Asset'   => '/Asset/Display.html?id=',
+    'RT::Group'   => '/Admin/Groups/Modify.html?id=',
+    'RT::Queue'   => '/Admin/Queues/Modify.html?id=',
+    'RT::Ticket'  => '/Ticket/Display.html?id=',
+    'RT::User'    => '/Admin/Users/Modify.html?id=',
+);
 
 my %CLASS = ( A => 'RT::Attachment', V => 'RT::ObjectCustomFieldValue' );
 
@@ -27,13 +52,14 @@ sub Asked {
 # What there is of it: { list, more, ticket } or { one } or { error }
 sub Find {
     my ( $class, $page, $of, $text ) = @_;
-    my ($id) = ( $text // '' ) =~ /\A\s*#?\s*([1-9]\d{0,9})\s*\z/;
+    my ($id) = ( $text // '' ) =~ /\A\s*#?\s*([1-9][0-9]*)\s*\z/;
     return { error => [ '"[_1]" is no id: a number is needed, such as 42.', $text ] } if !defined $id;
+    return _NotThere( $of, $id )                                                      if $id > LAST;
     my $rows = $page->Rows;
     if ( $of eq 'ticket' ) {
         my $ticket = RT::Ticket->new( $page->User );
         $ticket->Load($id);
-        return { error => [ 'There is no ticket [_1].', $id ] } if !$ticket->id;
+        return _NotThere( $of, $id ) if !$ticket->id;
         my $found = $page->Ask( sub { [ $rows->OfTicket( $ticket->id ) ] } )
             or return { error => ['The database gave no answer.'] };
         return { ticket => $ticket->id, list => $found->[0], more => $found->[1] };
@@ -41,9 +67,16 @@ sub Find {
     my $sign  = $of eq 'value' ? 'V' : 'A';
     my $found = $page->Ask( sub { [ $rows->Facts( $sign, $id ) ] } )
         or return { error => ['The database gave no answer.'] };
-    return { one => $found->[0] } if $found->[0];
-    return {
-        error => [ $sign eq 'A' ? 'There is no attachment [_1].' : 'There is no custom field value [_1].', $id ] };
+    return $found->[0] ? { one => $found->[0] } : _NotThere( $of, $id );
+}
+
+sub _NotThere {
+    my ( $of, $id ) = @_;
+    my $text =
+          $of eq 'ticket' ? 'There is no ticket [_1].'
+        : $of eq 'value'  ? 'There is no custom field value [_1].'
+        :                   'There is no attachment [_1].';
+    return { error => [ $text, $id ] };
 }
 
 # What is in the bucket of it. Texts are arguments for loc.
@@ -70,7 +103,7 @@ sub Look {
 
     # HEAD has no answer to read: only GET tells a missing object from a missing bucket, and what is denied
     ( undef, $error ) = $page->AskServer( get => $digest ) if !$about && $error->name =~ /\A(?:not-found|denied)\z/;
-    return { %seen, _Failed($error) } if !$about && $error;
+    return { %seen, _Failed( $page, $error ) } if !$about && $error;
     return { %seen, state => 'note', text => ['The server has just got it: look again.'] } if !$about;
     %seen = ( %seen, size => $about->{size}, since => _Since( $page, $digest ) );
     return {
@@ -83,7 +116,7 @@ sub Look {
         }
         if ( $about->{size} // LARGEST + 1 ) > LARGEST;
     ( my $content, $error ) = $page->AskServer( get => $digest, WAIT );
-    return { %seen, _Failed($error) } if !defined $content;
+    return { %seen, _Failed( $page, $error ) } if !defined $content;
     return {
         %seen,
         size  => length $content,
@@ -107,16 +140,12 @@ sub _Since {
 }
 
 sub _Failed {
-    my ($error) = @_;
-    my $name = $error->name;
-    my $text =
-          $name eq 'not-found' ? 'The object is not in the bucket.'
-        : $name eq 'no-bucket' ? 'The bucket itself is not there.'
-        : $name eq 'corrupt'   ? 'The object is there, but damaged: its content is not that of its key.'
-        : $name eq 'denied'
-        ? 'The server does not let RT see it; where RT may not list the bucket, that also means that it is not there.'
-        : 'The server could not be asked.';
-    return ( state => 'problem', text => [$text], detail => $error->message );
+    my ( $page, $error ) = @_;
+    my $shown = RT::ExternalStorage::AmazonS3::Page::Settings->Shown( $page->User );
+    my @where = RT::ExternalStorage::AmazonS3::Page::Server::Where($shown);
+    my %meant = RT::ExternalStorage::AmazonS3::Page::Server::Meaning( $error, @where );
+    $meant{text} = [ $SAID{ $meant{cause} } ] if $SAID{ $meant{cause} };
+    return ( state => 'problem', %meant );
 }
 
 # The object for RT, whose DownloadURLFor asks for it
@@ -133,6 +162,15 @@ sub DirectURL {
     my $backend = $page->Backend                      or return undef;
     my $object  = $class->Object( $page, $sign, $id ) or return undef;
     return $backend->DownloadURLFor($object);
+}
+
+# What it belongs to: what that is called, and where RT shows it, below its WebPath, if it does. Of facts, or of a name such
+# as "RT::Article 1"
+sub Owner {
+    my ( $class, $type, $id ) = @_;
+    my $name = join ' ', grep {defined} $type, $id;
+    my ( $kind, $number ) = $name =~ /\A(\S+) ([1-9][0-9]*)\z/;
+    return ( $name =~ s/\ART:://r, $kind && $PLACE{$kind} ? "$PLACE{$kind}$number" : undef );
 }
 
 # Where RT serves it, below its WebPath
@@ -173,6 +211,11 @@ RT's object, or C<undef>.
 =item DirectURL PAGE, SIGN, ID; Path FACTS
 
 Where the bucket and where RT serve it.
+
+=item Owner TYPE, ID
+
+What it belongs to: the name of that, and the path of RT's page about it, if there is one. Both can be given as one text,
+as the records have them.
 
 =back
 

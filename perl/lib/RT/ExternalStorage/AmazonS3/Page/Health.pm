@@ -23,6 +23,7 @@ sub new {
     $self->_Storage;
     if ( $self->{is_used} ) {
         $self->_Verified;
+        $self->_Lost;
         $self->_Externalized;
         $self->_Waiting;
         $self->_Figures;
@@ -79,13 +80,8 @@ sub _Storage {
         return;
     }
     my $type = $page->Type;
-    if ( length $type && $type ne 'AmazonS3' ) {
-        $self->_Add(
-            note   => [ 'RT uses external storage of the type [_1]; this page is about AmazonS3 alone.', $type ],
-            advice => ['To copy all of it into S3: "rt-s3 migrate --help".']
-        );
-    }
-    elsif ( $page->IsConfigured ) {
+    return $self->_OtherType($type) if length $type && $type ne 'AmazonS3';
+    if ( $page->IsConfigured ) {
         $self->_Add(
             problem => ['RT is configured for external storage, but this page is not about the one that it uses.'],
             detail  => $page->Trouble,
@@ -110,6 +106,24 @@ sub _Storage {
         );
     }
     return;
+}
+
+# RT has no storage at all where it can't load the one that is named
+sub _OtherType {
+    my ( $self, $type ) = @_;
+    return $self->_Add(
+        note   => [ 'RT uses external storage of the type [_1]; this page is about AmazonS3 alone.', $type ],
+        advice => ['To copy all of it into S3: "rt-s3 migrate --help".']
+    ) if RT->System->ExternalStorage;
+    return $self->_Add(
+        problem => [
+            'RT can\'t use external storage of the type [_1]: attachments that were moved there are shown empty.',
+            $type
+        ],
+        advice => [
+            'Correct the option Type in RT_SiteConfig.pm, which is AmazonS3 for S3, and restart the web server; RT\'s log says more.'
+        ],
+    );
 }
 
 # Whether anything that the commands or RT's own script have kept says so
@@ -191,6 +205,21 @@ sub _Verified {
         );
     }
     return;
+}
+
+# What somebody wanted since, and did not get
+sub _Lost {
+    my ($self)   = @_;
+    my $failures = $self->{page}->Failures || {};
+    my $lost     = List::Util::sum( map { $failures->{$_} // 0 } qw(not-found corrupt) );
+    return if !$lost;
+    return $self->_Add(
+        warning => [
+            'In the last day RT has come [quant,_1,time,times] upon an attachment that is missing or damaged.', $lost
+        ],
+        advice  => ['Verify which they are. If all were brought back meanwhile, this goes away within a day.'],
+        command => 'rt-s3 verify --deep',
+    );
 }
 
 sub _Externalized {
