@@ -274,9 +274,10 @@ mark, too: the next run looks again at every row that came after it.
 
 Before it begins it says how many bytes the database will have to hold in addition, by the lengths that RT keeps in the
 headers of attachments; of the values of custom fields it keeps none. With C<--dry-run> the bucket is asked for each.
-PostgreSQL and SQLite keep what is no text as base64, which takes a third more; MySQL and MariaDB keep it as it is. For a
-while the database's own log, and its backup, grow by as much. On MySQL and MariaDB C<max_allowed_packet> must be
-larger than the largest file: up to twice as large, since bytes are quoted. What is too large for it is reported.
+PostgreSQL and SQLite keep binary files as base64, which takes a third more, and text that is not ASCII as quoted-printable,
+which takes up to three times as much; MySQL and MariaDB keep both as they are. For a while the database's own log, and its
+backup, grow by as much. On MySQL and MariaDB C<max_allowed_packet> must be larger than the largest file: up to twice as
+large, since bytes are quoted. What is too large for it is reported.
 
 =head1 LEAVING S3
 

@@ -25,7 +25,9 @@ sub Expected {
     return if !$sum{rows};
     my $text = sprintf '%d to be moved back into the database: %.1f MB', $sum{rows}, $sum{bytes} / 1e6;
     $text .= " and $sum{unknown} of which only the bucket knows how long they are" if $sum{unknown};
-    $text .= '; the database keeps what is no text as base64, which takes a third more'
+    $text
+        .= '; there binary files take a third more (base64), and text that is not ASCII up to three times as much '
+        . '(quoted-printable)'
         if !$RT::Handle->BinarySafeBLOBs;
     $output->Line($text);
     return;
