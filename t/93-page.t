@@ -107,6 +107,10 @@ END
     cmp_ok( $browser->run( $luminance, 'body', 'backgroundColor' ), '<', 80,  'dark: the page is' );
     cmp_ok( $browser->run( $luminance, $_,     'color' ),           '>', 110, "... and $_ is light" )
         for '.rts3-summary', '.rts3-findings p', '.rts3-word.rts3-ok', '.rts3-settings td', '.rts3-check form button';
+    my $color = 'return getComputedStyle( document.querySelector(arguments[0]) ).color';
+    isnt( $browser->run( $color, '.rts3-word.rts3-ok' ), $browser->run( $color, 'body' ), '... what is ok is green' );
+    cmp_ok( $browser->run( $luminance, '.rts3-check form button', 'borderTopColor' ),
+        '>', 80, '... a button has an edge' );
     cmp_ok( $browser->run( $luminance, '.rts3-chart', 'fill' ), '>', 110, '... the text of pictures, too' );
     $page->picture( 'page-dark', '#rts3-page .rts3-glance' );
     $theme->('elevator-light');
