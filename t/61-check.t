@@ -221,6 +221,27 @@ subtest 'what documents say' => sub {
     }
 };
 
+subtest 'what to do about what a server says' => sub {
+    my $advice = 'RT::ExternalStorage::AmazonS3::Tool::Check::Advice';
+    require_ok($advice);
+    require RT::ExternalStorage::AmazonS3::Error;
+    for my $row (
+        [ server => q{the answer is not one of S3's: check the option Host [server: HTTP 404]}, qr/\Acorrect Host/ ],
+        [
+            server =>
+                'InvalidRequest: Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests '
+                . 'with Object Lock parameters [server: HTTP 400]',
+            qr/\Aset Checksum => 'always'/
+        ],
+        [ server      => 'InternalError: made up [server: HTTP 500]', qr/ask the server's administrator/ ],
+        [ unavailable => 'not asked, because the server was down',    qr/check again/ ],
+        )
+    {
+        my ( $name, $text, $expected ) = @$row;
+        like( $advice->For( RT::ExternalStorage::AmazonS3::Error->new( $name, $text ) ), $expected, $text );
+    }
+};
+
 subtest 'keys that end, and keys that differ' => sub {
     my ( %mine, %theirs );
     require RT::ExternalStorage::AmazonS3::Tool::Check::Keys;

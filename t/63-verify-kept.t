@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 use Digest::SHA qw(sha256_hex);
+use Fcntl       qw(LOCK_EX);
 use FindBin;
 use Test::More;
 
@@ -73,6 +74,19 @@ is_deeply(
 my ($finding) = grep { ( $_->{digest} // '' ) eq $first } @{ $kept->{findings} };
 is( $finding->{count}, 2, '... with the number of references' );
 is_deeply( [ sort map { $_->{ticket} } @{ $finding->{references} } ], [ 1, 2 ], '... and their tickets' );
+
+# What an externalizer has just stored looks like an orphan
+my $turn = $rt->externalizers_turn;
+open my $script, '<', $rt->release->program('rt-externalize-attachments') or die $!;
+flock $script, LOCK_EX or die $!;
+( undef, my $out ) = $rt->run_tool(qw(verify --orphans --json));
+close $script or die $!;
+like(
+    $out,
+    qr/^\{"note":"RT's externalizer is at work .*: among the orphans may be files/m,
+    'beside an externalizer'
+);
+undef $turn;
 unlink map { $s3->object_path( $bucket, $_ ) } @orphans;
 restore();
 

@@ -3,6 +3,7 @@ package RT::ExternalStorage::AmazonS3::Tool::Verify;
 use strict;
 use warnings;
 
+use RT::ExternalStorage::AmazonS3::Lock;
 use RT::ExternalStorage::AmazonS3::Records;
 use RT::ExternalStorage::AmazonS3::Tool::Verify::Bucket;
 use RT::ExternalStorage::AmazonS3::Tool::Verify::Comparison;
@@ -73,6 +74,11 @@ sub _Verify {
 
     $self->_Phase( 'objects listed', sub { $bucket->Objects } );
     $bucket->List( $tick, sub { $comparison->Orphan(@_) } );
+
+    # One that has stored a file before the listing and refers to it after the reading is at work now
+    my $lock = $tool->Option('orphans') ? RT::ExternalStorage::AmazonS3::Lock->Shared : undef;
+    $self->{at_work} = $lock if defined $lock && !ref $lock;
+    undef $lock;
     $self->_Phase( 'references read', sub { $rows->Rows } );
     $rows->Read( $tick, sub { $comparison->Invalid(@_) } );
     $self->_Phase( 'references looked at', sub { $comparison->References }, $rows->Rows );
@@ -94,6 +100,8 @@ sub _End {
               'of all that the database refers to nothing is in the bucket: are Bucket and Prefix those with which '
             . 'it was stored?' )
         if $report->Found('missing') && !$comparison->Present;
+    $report->Note("$self->{at_work}: among the orphans may be files that it has stored and not yet referred to")
+        if defined $self->{at_work} && $report->Found('orphan');
     $report->Summary( $self->_Counts );
     $self->_Keep;
     return $tool->NOT_DONE if $report->Found('unreadable');
@@ -236,8 +244,9 @@ and has a smaller digest than the last one looked at has its turn in the next wh
 
 =item --orphans
 
-Tells objects that nothing refers to. They are not deleted, and should not be while an externalizer is at work: it
-stores a file first and refers to it then. What is not from RT at all, by its name, is told, too.
+Tells objects that nothing refers to. They are not deleted. An externalizer stores a file first and refers to it then, so
+where one is at work meanwhile that is told, too: look again before you delete anything. What is not from RT at all, by
+its name, is told as well.
 
 =item --repair
 
@@ -248,7 +257,8 @@ object counts as repaired when it was read again.
 =item --json
 
 One JSON object a line: C<finding> (one of the words above, C<orphan> or C<repaired>) with C<digest> or C<object>,
-C<detail>, C<references> and C<reference_count>; in the end C<summary>, with the numbers of all that, or C<error>.
+C<detail>, C<references> and C<reference_count>; C<note>, a text; in the end C<summary>, with the numbers of all that, or
+C<error>.
 
 =item --quiet, -q
 

@@ -23,7 +23,10 @@ my %ADVICE = (
 
 sub For {
     my ( $class, $error ) = @_;
-    return 'correct Host in RT_SiteConfig.pm' if $error->message =~ /\bcheck the option Host\b/;
+    my $text = $error->message;
+    return 'correct Host in RT_SiteConfig.pm' if $text =~ /\bcheck the option Host\b/;
+    return q{set Checksum => 'always': with Object Lock the bucket wants a checksum of each object}
+        if $text =~ /\bObject ?Lock\b/i && $text !~ /\bAccessDenied\b/;
     return $class->Of( $error->name );
 }
 

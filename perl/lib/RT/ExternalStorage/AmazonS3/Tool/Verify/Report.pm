@@ -80,6 +80,7 @@ sub Note {
     my ( $self, $text ) = @_;
     $self->_Clear;
     $self->{output}->Problem($text);
+    $self->{output}->Record( note => $text );
     return;
 }
 
