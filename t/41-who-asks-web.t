@@ -111,8 +111,13 @@ sub look {
     for my $path ( "/REST/2.0/attachment/$file", "/REST/2.0/download/cf/$value->{id}" ) {
         $rt->clear_log;
         my $answer = $web->get( $path, @$rest2 );
-        is( $answer->code, 500, "$how: $path" );
+        is( $answer->code, $code == 503 ? 503 : 500, "$how: $path" );
         unlike( $answer->content, qr/bucket|127\.0\.0\.1/, '... says nothing of the bucket' );
+        like( $answer->content, qr/\A\{"message":"$SENTENCE::ANY[^"]+\(Reference: [0-9A-F]{8}\)"\}\z/,
+            '... but why' );
+        is( $answer->header('Cache-Control'), 'no-store', '... not to be kept' );
+        my @files = grep { defined $answer->header($_) } qw(Content-Disposition ETag Last-Modified);
+        is( "@files", '', '... without the headers of the file' );
         like( $rt->log_text, qr/\[error\].* in bucket att /, '... the log does' );
     }
 

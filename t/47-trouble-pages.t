@@ -317,7 +317,13 @@ sub refused_form {
 sub refused_rest2 {
     my ( $name, $cell, $trouble ) = @_;
     my ( $answer, $seconds ) = ask($cell);
-    is( $answer->code, 500, "$name: 500" );
+    is( $answer->code, 503, "$name: 503" );
+    like( $answer->header('Retry-After') // '', qr/^\d+$/, '... Retry-After' );
+    like(
+        $answer->content,
+        qr/\A\{"message":"This file cannot be read .*Reference: \w+\)"\}\z/,
+        '... in plain words'
+    );
     cmp_ok( $seconds, '<', DEADLINE + LOADED_MACHINE, '... in time' );
     unlike( $answer->content, qr/"Content"/, '... no content' );
     discreet($answer);

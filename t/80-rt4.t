@@ -176,6 +176,7 @@ sub look {
     is( $shown->code, 200, '... its history too' );
     like( $shown->decoded_content, qr/a\.pdf/, '... with the name of the file' );
     unlike( $shown->decoded_content, qr/BODY-OF-THE-MAIL/, '... without the text' );
+    like( $shown->decoded_content, qr/<i>This text (?:cannot be read|is missing) from/, '... as it says' );
     return;
 }
 

@@ -3,8 +3,13 @@ package RT::ExternalStorage::AmazonS3::Failure;
 use strict;
 use warnings;
 
+use Scalar::Util ();
+
 use RT::ExternalStorage::AmazonS3::Caller;
 use RT::ExternalStorage::AmazonS3::Guard;
+
+# An object is the exception for RT's REST 2
+use overload '""' => sub { return "$_[0]{sentence}\n" }, bool => sub { return 1 }, fallback => 1;
 
 use constant {
     TROUBLE => 'This file cannot be read from the file storage at the moment. Please try again in a few minutes, '
@@ -44,7 +49,8 @@ sub Answer {
     if ( $kind eq 'file' || $kind eq 'page' ) {
         _ErrorPage( $caller, $kind eq 'file' && $lost ? 404 : 503, $sentence );
     }
-    die( $web ? "$sentence\n" : "$error\n" );
+    die _RESTError( $lost ? 500           : 503, $sentence ) if $kind eq 'web';
+    die( $web             ? "$sentence\n" : "$error\n" );
 }
 
 # What a user can name, and an administrator can find in the log
@@ -90,6 +96,35 @@ sub _ErrorPage {
     return;
 }
 
+# To an exception RT's REST 2 gives an empty answer of status 500, below the headers of the file
+my $Finish;
+
+sub _RESTError {
+    my ( $code, $sentence ) = @_;
+    my $finish = $Finish ? undef : Web::Machine::Resource->can('finish_request');
+    if ($finish) {
+        $Finish = $finish;
+        no warnings qw(redefine once);
+        *Web::Machine::Resource::finish_request = \&_FinishREST;
+    }
+    return bless { code => $code, sentence => $sentence }, __PACKAGE__;
+}
+
+sub _FinishREST {
+    my ( $resource, $about ) = @_;
+    my $error = ref $about eq 'HASH' ? $about->{exception} : undef;
+    if ( Scalar::Util::blessed($error) && $error->isa(__PACKAGE__) ) {
+        my $response = $resource->response;
+        my $headers  = $response->headers;
+        $headers->remove_header( grep { $_ =~ $FILE_HEADER } $headers->header_field_names );
+        $headers->header( 'Cache-Control' => 'no-store', 'Content-Type' => 'application/json; charset=utf-8' );
+        $headers->header( 'Retry-After'   => LATER ) if $error->{code} == 503;
+        $response->status( $error->{code} );
+        $response->body( [qq({"message":"$error->{sentence}"})] );
+    }
+    return $Finish->(@_);
+}
+
 sub _Render {
     my ( $m, $r, $code, $sentence ) = @_;
     my $session = \%HTML::Mason::Commands::session;
@@ -117,8 +152,8 @@ RT::ExternalStorage::AmazonS3::Failure - what a Get does that failed
 =head1 DESCRIPTION
 
 RT takes a failed C<Get> for an empty file. So C<Get> returns a failure only to those who can do something with it, or
-who merely show; everybody else gets an error: a web page with status 503 (404 where the file is missing or damaged),
-or an exception. Users read a plain sentence with a reference; the log says the rest under the same reference.
+who merely show; everybody else gets an error: a web page or an answer of REST with status 503 (404 where the file is
+missing or damaged; 500 in REST 2), or an exception. Users read a plain sentence with a reference; the log says the rest under the same reference.
 
 =head1 CLASS METHODS
 
