@@ -127,6 +127,7 @@ subtest 'the keys of others' => sub {
     $found->told( ok      => 'keys',           qr/\A\S+, from profile;/ );
     $found->told( problem => 'keys of nobody', qr/no credentials|profile/,          qr/give this user keys/ );
     $found->told( problem => 'keys of nobody', qr/\Q${\ $s3->ca }\E can't be read/, qr/let nobody read it/ );
+    $found->told( problem => 'keys of nobody', qr/RT_SiteConfig\.pm can't be read/, qr/let nobody read it/ );
     $found->only( problem => 'keys of nobody' );
 
     # Where all can read everything, it is still another home, and another environment

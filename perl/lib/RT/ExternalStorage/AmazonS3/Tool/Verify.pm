@@ -24,7 +24,8 @@ sub Run {
     my $tool        = $self->{tool};
     my $concurrency = $tool->Number( concurrency => 8, 1, 100 );
     my $file        = $tool->Option('state');
-    $tool->Refuse('--state needs --deep') if defined $file && !$tool->Option('deep');
+    $tool->Refuse('--state needs --deep')             if defined $file && !$tool->Option('deep');
+    $tool->Refuse('--state needs a file to be named') if defined $file && !length $file;
 
     local $SIG{INT}  = sub { $self->{signal} = 'INT' };
     local $SIG{TERM} = sub { $self->{signal} = 'TERM' };

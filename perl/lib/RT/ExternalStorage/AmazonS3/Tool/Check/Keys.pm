@@ -123,10 +123,14 @@ sub _Groups {
 
 # Another option than this process has used, so that the handle is another one too, which looks for its keys anew
 sub _AsUser {
-    my ($check)    = @_;
-    my @files      = ( RT::ExternalStorage::AmazonS3::Native->library_path, values %INC );
+    my ($check) = @_;
+    my @modules = grep {m{AmazonS3|rts3}} grep {defined} RT::ExternalStorage::AmazonS3::Native->library_path,
+        values %INC;
+
+    # RT goes on without a configuration that it can't read: without external storage, and files are empty then
+    my @configs    = map { $_->{filename} } RT->Config->LoadedConfigs;
     my @unreadable = map {"$_ can't be read by this user"}
-        grep { !-r } sort grep { defined && m{AmazonS3|rts3} } @files, $check->Given->{CAFile};
+        grep { !-r } sort grep {defined} @modules, @configs, $check->Given->{CAFile};
     my ( $native, $error ) = $check->Handle( ReadTimeout => 13 );
     my $facts = $native ? _Facts($native) : { error => $error->message };
     ( undef, $error ) = $native->get( '0' x 64 ) if $native && !defined $facts->{error};
