@@ -7,15 +7,12 @@ use warnings;
 use Digest::SHA qw(sha256_hex);
 use FindBin;
 use MIME::Base64 ();
-use POSIX        qw(strftime);
 use Test::More;
 
-use lib "$FindBin::Bin/../t/lib";
-use Rts3::Test::AttachmentRows ();
-use Rts3::Test::DatabaseServer ();
-use Rts3::Test::File           qw(slurp spew);
-use Rts3::Test::MadeUp         ();
-use Rts3::Test::Needs          qw(needs needs_library needs_rt needs_s3);
+use lib "$FindBin::Bin/../t/lib", "$FindBin::Bin/lib";
+use Rts3::Test::EachDatabase qw(each_database write_table);
+use Rts3::Test::MadeUp       ();
+use Rts3::Test::Needs        qw(needs_library);
 
 use constant { MOST => 350, LARGE => 200_000_000, SMALL => 100_000 };
 
@@ -24,62 +21,35 @@ needs_library;
 # So that the servers end
 local @SIG{qw(INT TERM)} = ( sub { exit 130 } ) x 2;
 
-my %NAME  = ( SQLite => 'SQLite', Pg => 'PostgreSQL', mysql => 'MariaDB' );
 my $block = join '', map { pack 'N', $_ * 2_654_435_761 % 2**32 } 1 .. 1_000_000;
-my ( %figures, $s3 );
 
-for my $type ( split /,/, $ENV{RTS3_DATABASES} || 'Pg,mysql,SQLite' ) {
-    subtest $NAME{$type} => sub {
-        needs( Rts3::Test::DatabaseServer->missing($type) ) if $type ne 'SQLite';
-        $s3 //= needs_s3;
-        my $bucket = lc "large-$type";
-        my $server = $type eq 'SQLite' ? undef : Rts3::Test::DatabaseServer->start($type);
-        my $rt     = needs_rt(
-            storage => { Type => 'AmazonS3', Bucket => $bucket, $s3->options },
-            config  => $server ? $server->config : ''
-        );
-        $s3->make_bucket($bucket);
-        my $rows = Rts3::Test::AttachmentRows->new(
-            rt     => $rt,
-            s3     => $s3,
-            bucket => $bucket,
-            ( $server ? ( dbh => sub { $server->dbh } ) : () )
-        );
+sub peak {
+    my ( $type, $rt, $rows, undef, $server ) = @_;
 
-        # Such a one can be put into MariaDB only where it is let; it can be read anyway
-        $server->dbh->do('SET GLOBAL max_allowed_packet = 1024 * 1024 * 1024') if $type eq 'mysql';
-        my ( @ids, @large );
-        for my $round ( 1, 2 ) {
-            push @ids, $rows->add( 300, mark => "$type$round", size => SMALL );
-            my $bytes = $block x ( LARGE / length $block ) . $round;
-            my %how   = ( content => $bytes );
-            %how = ( content => MIME::Base64::encode_base64($bytes), as => $bytes, encoding => 'base64' )
-                if $type eq 'Pg';
-            push @large, $rows->add( 1, %how );
-        }
-        $server->dbh->do('SET GLOBAL max_allowed_packet = 16 * 1024 * 1024') if $type eq 'mysql';
+    # Such a one can be put into MariaDB only where it is let; it can be read anyway
+    $server->dbh->do('SET GLOBAL max_allowed_packet = 1024 * 1024 * 1024') if $type eq 'mysql';
+    my ( @ids, @large );
+    for my $round ( 1, 2 ) {
+        push @ids, $rows->add( 300, mark => "$type$round", size => SMALL );
+        my $bytes = $block x ( LARGE / length $block ) . $round;
+        my %how   = ( content => $bytes );
+        %how = ( content => MIME::Base64::encode_base64($bytes), as => $bytes, encoding => 'base64' )
+            if $type eq 'Pg';
+        push @large, $rows->add( 1, %how );
+    }
+    $server->dbh->do('SET GLOBAL max_allowed_packet = 16 * 1024 * 1024') if $type eq 'mysql';
 
-        my $turn = $rt->externalizers_turn;
-        my $run  = Rts3::Test::MadeUp->measured( [ $rt->tool(qw(externalize --json)) ], { $rt->environment } );
-        is( $run->{exit}, 0, 'all are moved' ) or diag $run->{out}, $run->{err};
-        cmp_ok( $run->{peak}, '<', MOST, sprintf '... in %.0f MB', $run->{peak} );
-        is_deeply( [ $rows->left( @ids, @large ) ], [], '... none is left' );
-        is( $rows->row($_)->{content}, sha256_hex( $rows->contents->{$_} ), "... $_ as it was" ) for @large;
-        is_deeply( [ $rows->lost(@ids) ], [], '... none is lost' );
-        $figures{$type} = sprintf "| %s | %.0f MB |\n", $NAME{$type}, $run->{peak};
-        diag sprintf '%s: %.0f MB, %.0f s, %.0f s of a processor', $NAME{$type}, @{$run}{qw(peak seconds processor)};
-    };
+    my $turn = $rt->externalizers_turn;
+    my $run  = Rts3::Test::MadeUp->measured( [ $rt->tool(qw(externalize --json)) ], { $rt->environment } );
+    is( $run->{exit}, 0, 'all are moved' ) or diag $run->{out}, $run->{err};
+    cmp_ok( $run->{peak}, '<', MOST, sprintf '... in %.0f MB', $run->{peak} );
+    is_deeply( [ $rows->left( @ids, @large ) ], [], '... none is left' );
+    is( $rows->row($_)->{content}, sha256_hex( $rows->contents->{$_} ), "... $_ as it was" ) for @large;
+    is_deeply( [ $rows->lost(@ids) ], [], '... none is lost' );
+    diag sprintf '%.0f s, %.0f s of a processor', @{$run}{qw(seconds processor)};
+    return sprintf '%.0f MB', $run->{peak};
 }
 
-if ( $ENV{RTS3_WRITE_DOCS} && Test::More->builder->is_passing ) {
-    my $file = "$FindBin::Bin/../docs/benchmarks.md";
-    my $page = slurp($file);
-    my $date = strftime( '%Y-%m-%d', gmtime );
-    my $table =
-          "| database | peak memory |\n|---|---|\n"
-        . join( '', map { $figures{$_} // () } qw(SQLite Pg mysql) )
-        . "\nMeasured $date.\n";
-    $page =~ s/(?<=<!-- memory -->\n).*?(?=<!-- end -->)/$table/s or die "$file has no place for the table";
-    spew( $file, $page );
-}
+each_database( bucket => 'large', test => \&peak );
+write_table( 'benchmarks.md', 'memory', '| database | peak memory |', '|---|---|' );
 done_testing;
