@@ -148,6 +148,7 @@ sub Read {
     return { id => $id, why => $why // 'RT keeps it' } if !$ok;
     if ( !$spool ) {
         $raw = $object->__Value( $self->Column, decode_utf8 => 0 );
+        return { id => $id, problem => 'it has no content, but a length in its header' } if !defined $raw;
         ( $content, $problem ) =
             RT::ExternalStorage::AmazonS3::Tool::Encoding::Decoded( $facts{contentencoding}, \$raw );
         return { id => $id, problem => $problem } if !$content;
