@@ -20,13 +20,34 @@ my $rt = needs_rt(
         Deadline => 3,
     },
 );
-my $ticket = $rt->create_ticket( attachments => [ { name => 'a.bin', content => "bin\0" . 'x' x 200 } ] );
+
+# The scrip writes down what it reads
+my $ticket = $rt->call( <<'END', { name => 'a.bin', content => "bin\0" . 'x' x 200 } );
+    require RT::Scrip;
+    my ( $ok, $message ) = RT::Scrip->new( RT->SystemUser )->Create(
+        Queue             => 0,
+        ScripCondition    => 'On Correspond',
+        ScripAction       => 'User Defined',
+        Template          => 'Blank',
+        CustomPrepareCode => '1',
+        CustomCommitCode  => <<'SCRIP',
+            my $files = $self->TicketObj->Attachments;
+            $files->Limit( FIELD => 'Filename', VALUE => 'a.bin' );
+            my $content = $files->First->Content;
+            $self->TicketObj->SetSubject( 'read ' . length $content );
+SCRIP
+    );
+    die $message if !$ok;
+    return Rts3::Test::RT::Inside::create_ticket( attachments => [@_] );
+END
 my ( $exit, undef, $err ) = $rt->run_script('rt-externalize-attachments-5');
 is( $exit, 0, "RT's externalizer" ) or diag $err;
 my ($row) = grep { $_->{ContentEncoding} eq 'external' } $rt->attachment_rows;
 my ( $id, $key ) = @$row{qw(id Content)};
 my $bytes = $s3->content( 'att', $key );
 ok( $bytes, 'an external attachment' );
+
+my $subject = sub { return ( $rt->dbh->selectrow_array('SELECT Subject FROM Tickets') )[0] };
 
 # Something else, with which a process finds out that the bucket is the right one
 my $proof = $rt->call('RT->System->ExternalStorage->Store( Digest::SHA::sha256_hex("p"), "p" )');
@@ -123,6 +144,8 @@ sub mail_with_attachment {
         return $ok;
 END
     ok( $answer, "$how: a reply with the file, and a forward, are recorded" );
+    is( $subject->(), 'Test', '... a scrip that reads the file has not read anything' );
+    like( $rt->log_text, qr/Scrip \d+ Commit failed: $line/, '... and RT logs why' );
     my @mails = grep {/a\.bin/} $rt->mails;
     is( @mails, 0, "$how: no mail with an empty file" );
     unlike( join( '', $rt->mails ), qr/see the old file/, '... nor without it' );
@@ -145,7 +168,8 @@ my $sent = $rt->call( <<'END', $ticket->{id}, $id );
 END
 ok( $sent, 'a reply with the file' );
 like( join( '', $rt->mails ), qr/see the old file.*a\.bin/s, '... is sent, with the file' );
-is( $rt->attachment($id)->{bytes}, $bytes, 'and RT reads it' );
+is( $subject->(),                  'read ' . length $bytes, 'the scrip reads the file' );
+is( $rt->attachment($id)->{bytes}, $bytes,                  'and RT reads it' );
 
 # ---- a dashboard's pretended request; rt-email-digest, whose mail is put together by a function of its own
 
