@@ -12,7 +12,7 @@ use Rts3::Test::Browser::Page;
 
 my $page = Rts3::Test::Browser::Page->new->fill;
 my ( $s3, $rt, $browser ) = ( $page->s3, $page->rt, $page->browser );
-my $text;
+my ( $text, $lost );
 
 $page->tool($_) for qw(verify status);
 $page->serve;
@@ -30,7 +30,7 @@ subtest 'missing objects' => sub {
         ($text) = $page->look( 'attachment:' . $page->attachment($name) );
         ( $key{$name} ) = $text =~ /Key\s+([0-9a-f]{64})/;
     }
-    my $lost = $s3->object_path( 'files', $key{'plan.pdf'} );
+    $lost = $s3->object_path( 'files', $key{'plan.pdf'} );
     my $torn = $s3->object_path( 'files', $key{'photo.png'} );
     rename $lost, "$lost.away" or die "$lost: $!";
     rename $torn, "$torn.away" or die "$torn: $!";
@@ -55,13 +55,9 @@ subtest 'missing objects' => sub {
     tells( 'the lost one' => qr/The object is not in the bucket/ );
     $text = $page->look( 'attachment:' . $page->attachment('photo.png') );
     tells( 'the damaged one' => qr/The object is there, but damaged/ );
-    $browser->open( $rt->web->url . "/Ticket/Attachment/$page->{ticket}{transaction}/$id/plan.pdf" );
     rename "$lost.away", $lost or die "$lost: $!";
     rename "$torn.away", $torn or die "$torn: $!";
     $page->tool(qw(verify --deep));
-    $text = $page->look;
-    tells( 'somebody wanted it' => qr/In the last day RT has come 1 time upon an attachment that is missing/ );
-
     my $archived = { answer => { status => 403, code => 'InvalidObjectState' } };
     $s3->faults( { operation => 'GetObject', key => $key{'plan.pdf'}, do => $archived } );
     $text = $page->look("attachment:$id");
@@ -103,12 +99,17 @@ subtest 'S3 down' => sub {
     $s3->restart;
 };
 
-subtest 'a region that is wrong' => sub {
+subtest 'a region that is wrong, and a file that was wanted while it was away' => sub {
     $page->serve( Region => 'us-west-2', CacheDir => $rt->dir . '/cache' );
+    my $id = $page->attachment('plan.pdf');
+    rename $lost, "$lost.away" or die "$lost: $!";
+    $browser->open( $rt->web->url . "/Ticket/Attachment/$page->{ticket}{transaction}/$id/plan.pdf" );
+    rename "$lost.away", $lost or die "$lost: $!";
     $browser->open( $rt->web->url . "/Ticket/Display.html?id=$page->{ticket}{id}" );
     $text = $page->look;
-    tells( cache  => qr/Local copies\s+\d.*? of 1\.1 GB in \S+cache/ );
-    tells( region => qr/is in the region eu-central-1, and not in us-west-2.*?Set Region to eu-central-1/s );
+    tells( failures => qr/In the last day RT has met missing or damaged attachments: 1 time/ );
+    tells( cache    => qr/Local copies\s+\d.*? of 1\.1 GB in \S+cache/ );
+    tells( region   => qr/is in the region eu-central-1, and not in us-west-2.*?Set Region to eu-central-1/s );
 };
 
 subtest 'another bucket' => sub {

@@ -214,10 +214,8 @@ sub _Lost {
     my $lost     = List::Util::sum( map { $failures->{$_} // 0 } qw(not-found corrupt) );
     return if !$lost;
     return $self->_Add(
-        warning => [
-            'In the last day RT has come [quant,_1,time,times] upon an attachment that is missing or damaged.', $lost
-        ],
-        advice  => ['Verify which they are. If all were brought back meanwhile, this goes away within a day.'],
+        warning => [ 'In the last day RT has met missing or damaged attachments: [quant,_1,time,times].', $lost ],
+        advice  => ['Look which they are. If all have been brought back since, this goes away within a day.'],
         command => 'rt-s3 verify --deep',
     );
 }
