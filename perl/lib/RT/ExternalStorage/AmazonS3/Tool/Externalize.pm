@@ -294,7 +294,8 @@ lock, so that there is one at a time, and a high-water mark, so that each goes o
 
 A row of the database is changed only after the server has confirmed its object, and only if it is what it was when it
 was read. An attachment that cannot be moved is reported at the end and stays where it is; the others are moved, and the
-next run comes back to it. What cannot be decoded is never stored.
+next run comes back to it. What cannot be decoded is never stored. Where nothing can be stored any more, because the
+server is down, the bucket is gone or the keys lost their rights, it stops and says so.
 
 SIGINT and SIGTERM end it in good order: what is under way is finished. Whatever ends it, nothing is lost, and the next
 run goes on.
@@ -317,7 +318,8 @@ Only C<RT::Attachments> or C<RT::ObjectCustomFieldValues>.
 
 =item C<--ids=ID,...>
 
-Only these, of the class that C<--class> names. The high-water mark is neither asked nor changed.
+Only these, of the class that C<--class> names. The high-water mark is neither asked nor changed. An id without a row is
+a failure; one that is external already, or has no content, is not.
 
 =item C<--since=DATE>
 
