@@ -326,15 +326,16 @@ bucket the size is what the header C<Content-Length> says that RT keeps of an at
 
 =item C<--dry-run>
 
-Says how many would be copied. Looks at the target and at the database, not at the source, and changes nothing.
+Says how many would be copied, and how large they are by the lengths that RT keeps in the headers of attachments; of the
+values of custom fields it keeps none. Looks at the target and at the database, not at the source, and changes nothing.
 
 =item C<--json>, C<--quiet>, C<--help>
 
 As for every command: see L<rt-s3>. With C<--json> there is an object for each file that could not be copied, with C<finding>
 (C<missing>, C<damaged> or C<unreadable>), C<digest>, C<detail> and C<references>; one for each finding of the verification
 that is not among them; and a last one with C<summary>, C<copied>, C<bytes>, C<present>, C<failed>, C<verify>,
-C<configuration> (the options for RT, where those in force are to be changed, and C<null> for what is secret) and, where it was
-ended, C<stopped>.
+C<configuration> (the options for RT, where those in force are to be changed, and C<null> for what is secret), with
+C<--dry-run> C<unknown> (files of which only the source knows the length), and, where it was ended, C<stopped>.
 
 =back
 

@@ -30,7 +30,7 @@ sub new {
         told   => {},
         kept   => [],
         found  => {},
-        ( map { $_ => 0 } qw(copied present bytes failed looked in_a_row) )
+        ( map { $_ => 0 } qw(copied present bytes unknown failed looked in_a_row) )
     }, $class;
 }
 
@@ -69,11 +69,20 @@ sub Next {
     if ( $is_done || $self->{dry} ) {
         $self->{ $is_done ? 'present' : 'copied' }++;
         $self->{looked} += $group->{count};
+        $self->_Expect( keys %{ $group->{lengths} } ) if !$is_done;
         return 0;
     }
     $self->{state}->Begun( $group->{digest} );
     $self->{groups}{ $group->{digest} } = $group;
     return 1;
+}
+
+# How long it is, as far as RT knows
+sub _Expect {
+    my ( $self, @lengths ) = @_;
+    my ($length) = sort { $b <=> $a } grep {length} @lengths;
+    $self->{ defined $length ? 'bytes' : 'unknown' } += $length // 1;
+    return;
 }
 
 sub Done {
@@ -179,7 +188,7 @@ sub End {
     $output->Record(
         summary => 1,
         $self->_Numbers,
-        ( $self->{dry}                            ? ( dry_run       => 1 )                                   : () ),
+        ( $self->{dry}                            ? ( dry_run       => 1, unknown => $self->{unknown} )      : () ),
         ( $verified                               ? ( verify        => { %$verified, %{ $self->{found} } } ) : () ),
         ( $is_whole && !$is_done && !$self->{dry} ? ( configuration => { $self->{to}->Configuration } )      : () )
     );
@@ -208,9 +217,16 @@ sub _Sum {
     my ($self) = @_;
     $self->{tool}->Output->Line(
         $self->{dry}
-        ? "$self->{copied} would be copied, $self->{present} are there"
+        ? sprintf '%d would be copied (%.1f MB%s), %d are there',
+        $self->{copied},
+        $self->{bytes} / 1e6,
+        $self->{unknown} ? ", and $self->{unknown} of which only the source knows how long they are" : '',
+            $self->{present}
         : sprintf '%d copied (%.1f MB), %d there already, %d failed',
-        $self->{copied}, $self->{bytes} / 1e6, $self->{present}, $self->{failed}
+            $self->{copied},
+            $self->{bytes} / 1e6,
+            $self->{present},
+            $self->{failed}
     );
     return;
 }
