@@ -73,7 +73,7 @@ subtest 'rights' => sub {
     my $found = $check->with( 'no right to write', 2, {} );
     $found->told( problem => 'put', qr/AccessDenied/, qr/allow s3:PutObject/ );
     $found->told( ok      => $_,    qr/allowed/ )                  for qw(list delete);
-    $found->told( unknown => $_,    qr/no object to try it with/ ) for qw(get head);
+    $found->told( unknown => $_,    qr/no object to try it with/ ) for qw(get head public);
 
     # What is not answered says nothing of rights, and what comes then is not asked at all
     $s3->faults( { operation => 'HeadObject', do => { close => { at => 'received' } } } );
@@ -165,7 +165,8 @@ subtest 'attachments that are gone' => sub {
     $s3->faults( map { { operation => $_, do => { answer => { status => 403, code => 'AccessDenied' } } } }
             qw(PutObject DeleteObject) );
     my $found = $check->with( 'keys that only read', 2, {} );
-    $found->told( ok => $_, qr/\Aallowed\z/ ) for qw(get head);
+    $found->told( ok => $_,       qr/\Aallowed\z/ ) for qw(get head);
+    $found->told( ok => 'public', qr{\Ano\z} );
     my ($line) = grep { $_->{check} eq 'delete' } @{ $found->{lines} };
     unlike( $line->{advice}, qr/has made/, '... and nothing is said to be left' );
     $s3->faults;

@@ -26,7 +26,8 @@ sub Look {
             'let another host name serve them: set DirectLinkHost, or another Host'
         );
     }
-    _Link( $check, $kind ) if $check->{probe};
+    if ( $check->{probe} ) { _Link( $check, $kind ) }
+    else                   { $check->Report( unknown => 'links', 'not tried: there is no object to try one with' ) }
     return 1;
 }
 
@@ -34,12 +35,13 @@ sub Look {
 sub _Public {
     my ( $check, $is_wanted ) = @_;
     my ($handle) = $check->Handle( DirectLink => 'public', DirectLinkHost => undef );
-    my ($url)    = $handle ? $handle->direct_url( $check->{probe} ? $check->{probe}{key} : '0' x 64 ) : ();
+    my $key      = $check->{probe} ? $check->{probe}{key} : $check->{attachment};
+    my ($url)    = $handle ? $handle->direct_url( $key // '0' x 64 ) : ();
     if ( !$url ) {
         $check->Report( unknown => 'public', 'not looked at: the address is none for a link' );
         return;
     }
-    my $object   = $check->{probe} ? WEB->Fetch( $check, $url ) : { status => 0 };
+    my $object   = defined $key ? WEB->Fetch( $check, $url ) : { status => 0 };
     my $names    = 1 + ( $check->Given->{Prefix} // '' ) =~ tr{/}{};
     my $list     = WEB->Fetch( $check, $url =~ s{(?:/[^/]*){$names}\z}{/}r );
     my ($policy) = $check->Document('policyStatus');
@@ -61,6 +63,8 @@ sub _Public {
     ) if $is_said && !$is_wanted;
     return $check->Report( unknown => 'public', "no answer without keys: $object->{content}" )
         if $object->{status} == 599;
+    return $check->Report( unknown => 'public', 'the list is not; there is no object to try it with' )
+        if !defined $key;
     return $check->Report(
         ok => 'public',
         $object->{success} ? 'objects can be read by whoever knows their name, as direct links need it' : 'no'
