@@ -12,7 +12,7 @@ mod tally;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::{mem, process, ptr, thread};
 
@@ -105,6 +105,22 @@ pub fn check_descriptors(count: usize) -> io::Result<()> {
 pub fn user() -> u32 {
     // SAFETY: it can't fail.
     unsafe { libc::geteuid() }
+}
+
+/// Bytes that a TCP socket has taken to send, and the other side has not acknowledged. None where the system can't tell.
+pub fn unacknowledged(socket: RawFd) -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    {
+        let mut count: libc::c_int = 0;
+        // SAFETY: the request, Linux's SIOCOUTQ, writes one int; a descriptor that is no socket is an error.
+        let result = unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &mut count) };
+        (result == 0).then(|| u64::try_from(count).ok()).flatten()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = socket;
+        None
+    }
 }
 
 /// Takes the lock of a file, which the system takes back when the file is closed; false if somebody else has it.

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Context;
@@ -50,6 +51,9 @@ pub(super) struct Connections {
     /// PEM certificates trusted beside the system's.
     extra_authorities: Option<Vec<u8>>,
     idle: Mutex<Vec<Idle>>,
+    /// The address of the last connection, until an exchange over it is complete: the next one goes elsewhere, if
+    /// the name has other addresses.
+    unproven: Mutex<Option<SocketAddr>>,
 }
 
 /// What the connections of several threads share: looking up a name once is enough, and so is reading
@@ -97,6 +101,7 @@ impl Connections {
             progress: Progress::new(),
             network: Network::default(),
             idle: Mutex::new(Vec::new()),
+            unproven: Mutex::new(None),
         }
     }
 
@@ -121,7 +126,7 @@ impl Connections {
             // Lets the runtime see what the socket has received meanwhile, such as its end.
             tokio::task::yield_now().await;
             if live.is_usable() {
-                self.progress.enter(Stage::Waiting);
+                self.progress.enter_kept();
                 return Ok(live);
             }
         }
@@ -138,7 +143,7 @@ impl Connections {
             self.tls()?;
         }
         let connecting = async {
-            let stream = self.connect(address).await?;
+            let stream = self.connect(address, limit).await?;
             conn::Builder::new()
                 .handshake(stream)
                 .await
@@ -166,6 +171,7 @@ impl Connections {
     /// Keeps a connection whose exchange is over for the next one.
     pub(super) fn put_back(&self, mut live: Live, authority: &str) {
         live.reused = true;
+        *self.unproven() = None;
         if live.is_usable() {
             self.idle().push(Idle {
                 live,
@@ -186,22 +192,31 @@ impl Connections {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect(&self, address: &Address) -> Result<Stream, Failure> {
+    fn unproven(&self) -> std::sync::MutexGuard<'_, Option<SocketAddr>> {
+        self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn connect(&self, address: &Address, limit: Duration) -> Result<Stream, Failure> {
         let (host, port) = match &self.proxy {
             Some(proxy) => (&proxy.host, proxy.port),
             None => (&address.host, address.port),
         };
         let via = self.proxy.as_ref().map_or("", |_| "the proxy ");
-        let addresses = self.network.resolver.lookup(host, port).await.map_err(|error| {
+        let mut addresses = self.network.resolver.lookup(host, port).await.map_err(|error| {
             if error.raw_os_error().is_some() {
                 // This machine has no thread left for it: that says nothing about the server.
                 self.progress.enter(Stage::Begun);
             }
             network(format!("can't look up {via}{host}: {error}"))
         })?;
-        let tcp = connect_any(addresses)
+        if let Some(unproven) = *self.unproven() {
+            // The others in their order, it last.
+            addresses.sort_by_key(|address| *address == unproven);
+        }
+        let tcp = connect_any(addresses, limit)
             .await
             .map_err(|error| network(format!("can't connect to {via}{host}:{port}: {error}")))?;
+        *self.unproven() = tcp.peer_addr().ok();
         // Every write is a whole message or a large part of one.
         tcp.set_nodelay(true)
             .map_err(|error| network(format!("no socket to {via}{host}:{port}: {error}")))?;
@@ -270,15 +285,17 @@ impl Live {
 }
 
 /// Connects to the first address that answers. The next one is tried as soon as one fails, or does
-/// not answer soon.
-async fn connect_any(addresses: Vec<std::net::SocketAddr>) -> io::Result<TcpStream> {
+/// not answer soon, so that each has its turn within the limit.
+async fn connect_any(addresses: Vec<SocketAddr>, limit: Duration) -> io::Result<TcpStream> {
+    let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let next_address = NEXT_ADDRESS.min(limit / 2 / count);
     let mut waiting = addresses.into_iter();
     let mut attempts = FuturesUnordered::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     loop {
         attempts.extend(waiting.next().map(TcpStream::connect));
         let patience = if waiting.len() > 0 {
-            NEXT_ADDRESS
+            next_address
         } else {
             Duration::MAX
         };
@@ -346,5 +363,35 @@ mod tests {
         ] {
             assert_eq!(reason(&said), shown);
         }
+    }
+
+    /// Addresses that swallow all that is sent to them: their queues are full.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn each_of_many_addresses_has_its_turn() {
+        use socket2::{Domain, Socket as Raw, Type};
+        let tcp = || Raw::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let alive = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let alive_at = alive.local_addr().unwrap();
+        let mut held = Vec::new();
+        let mut addresses = Vec::new();
+        for number in 2..14 {
+            let address = SocketAddr::from(([127, 0, 0, number], alive_at.port()));
+            let deaf = tcp();
+            deaf.bind(&address.into()).unwrap();
+            deaf.listen(0).unwrap();
+            held.push(deaf);
+            for _ in 0..3 {
+                let waiting = tcp();
+                waiting.set_nonblocking(true).unwrap();
+                let _ = waiting.connect(&address.into());
+                held.push(waiting);
+            }
+            addresses.push(address);
+        }
+        addresses.push(alive_at);
+        let limit = Duration::from_secs(1);
+        let stream = tokio::time::timeout(limit, connect_any(addresses, limit)).await;
+        assert_eq!(stream.unwrap().unwrap().peer_addr().unwrap(), alive_at);
     }
 }

@@ -13,7 +13,7 @@ use super::credentials::Credentials;
 use super::learned::{Learned, CLOCK_ALLOWED};
 use super::outcome::{Contact, Failure, Retry};
 use super::pace::Pace;
-use super::progress::{Stage, StallLimits};
+use super::progress::{Stage, Stall, StallLimits};
 use super::retry::{Budget, GivenUp};
 use super::wire::{Answered, Exchange, Wire};
 use crate::config::Config;
@@ -124,7 +124,7 @@ impl Session {
         let over = std::pin::pin!(budget.over());
         let result = match select(work, select(stalled, over)).await {
             Either::Left((result, _)) => result,
-            Either::Right((Either::Left((limit, _)), _)) => Err(stall(limit)),
+            Either::Right((Either::Left((why, _)), _)) => Err(stall(why)),
             Either::Right((Either::Right(_), _)) => Err(too_late()),
         };
         if result.is_ok() {
@@ -274,9 +274,17 @@ fn is_skewed(exchange: &Exchange, failure: &Failure) -> bool {
     }
 }
 
-fn stall(limit: Duration) -> Failure {
-    let text = format!("stalled: less than 1 kB moved within {}", seconds(limit));
-    Failure::new(Code::Timeout, Retry::Backoff, text)
+fn stall(why: Stall) -> Failure {
+    match why {
+        Stall::Still(limit) => {
+            let text = format!("stalled: less than 1 kB moved within {}", seconds(limit));
+            Failure::new(Code::Timeout, Retry::Backoff, text)
+        }
+        Stall::Unheard => {
+            let text = format!("the connection broke: {}", std::io::ErrorKind::TimedOut);
+            Failure::new(Code::Network, Retry::AtOnce, text)
+        }
+    }
 }
 
 fn too_late() -> Failure {

@@ -1,59 +1,35 @@
 //! The bytes of a connection: counted, and sent without a signal, with or without TLS.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-#[cfg(target_os = "linux")]
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_native_tls::TlsStream;
 
 use super::buffered::Buffered;
-use super::progress::{Progress, Stage};
+use super::progress::Progress;
 
 /// Bytes from which on a piece is sent alone; smaller ones are sent together.
 const LARGE_PIECE: usize = 16 * 1024;
-
-/// How long a kept connection may leave the beginning of a request unacknowledged: a router on the way may have
-/// forgotten it, or the other side be gone. A server that is only slow acknowledges at once.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(2);
-/// So many bytes, and no more, do not have to wait for a server that reads slowly.
-const BEGINNING: u64 = 32 * 1024;
 
 /// A TCP connection that counts what it moves.
 pub(super) struct Socket {
     tcp: TcpStream,
     progress: Progress,
-    requests: u32,
-    is_watched: bool,
 }
 
 impl Socket {
     pub(super) fn new(tcp: TcpStream, progress: Progress) -> Self {
-        Socket {
-            tcp,
-            progress,
-            requests: 0,
-            is_watched: false,
-        }
+        Socket { tcp, progress }
     }
+}
 
-    /// Before something is sent: watches what a kept connection does with the beginning of a request.
-    fn watch(&mut self) {
-        let sent = self.progress.bytes_sent();
-        if sent == 0 && self.progress.stage() == Stage::Waiting {
-            self.requests = self.requests.saturating_add(1);
-        }
-        let is_watched = self.requests > 1 && sent < BEGINNING;
-        #[cfg(target_os = "linux")]
-        if is_watched != self.is_watched {
-            let limit = is_watched.then_some(UNACKNOWLEDGED);
-            let _ = SockRef::from(&self.tcp).set_tcp_user_timeout(limit);
-        }
-        self.is_watched = is_watched;
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.progress.forget(self.tcp.as_raw_fd());
     }
 }
 
@@ -87,10 +63,9 @@ impl AsyncRead for Socket {
 /// a process of Perl's; a plain write is sent with MSG_NOSIGNAL.
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.watch();
         let polled = Pin::new(&mut self.tcp).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = polled {
-            self.progress.sent(written);
+            self.progress.sent(written, self.tcp.as_raw_fd());
         }
         polled
     }
@@ -169,34 +144,5 @@ impl AsyncWrite for Stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-    use tokio::io::AsyncWriteExt;
-
-    #[tokio::test]
-    async fn the_beginning_of_a_request_on_a_kept_connection_is_watched() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let progress = Progress::new();
-        progress.enter(Stage::Connecting);
-        let mut socket = Socket::new(tcp, progress.clone());
-        socket.write_all(b"TLS").await.unwrap();
-        let mut seen = Vec::new();
-        for size in [10, BEGINNING as usize, 1, 10] {
-            if size == 10 {
-                progress.enter(Stage::Waiting);
-                socket.write_all(b"head").await.unwrap();
-            }
-            socket.write_all(&vec![0; size]).await.unwrap();
-            seen.push(SockRef::from(&socket.tcp).tcp_user_timeout().unwrap());
-        }
-        assert_eq!(seen, [None, None, None, Some(UNACKNOWLEDGED)]);
-        socket.write_all(&[0; BEGINNING as usize]).await.unwrap();
-        socket.write_all(b"1").await.unwrap();
-        assert!(SockRef::from(&socket.tcp).tcp_user_timeout().unwrap().is_none());
     }
 }

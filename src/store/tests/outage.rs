@@ -233,6 +233,24 @@ fn who_waited_waits_on_while_the_server_fails() {
     assert!(start.elapsed() >= Duration::from_secs(7));
 }
 
+/// A name with two addresses, of which the first takes connections and says nothing.
+#[test]
+fn the_next_attempt_goes_to_another_address() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    if TcpListener::bind(("::1", 0)).is_err() {
+        return; // no IPv6 here
+    }
+    revive(&format!("[::1]:{}", address.port()));
+    let host = format!("http://s3.localhost:{}", address.port());
+    let given = [("Host", host.as_str()), ("Retries", "1"), ("ReadTimeout", "0.5")];
+    let store = open(&Server::start(), &given);
+    for name in [b"a", b"b"] {
+        assert_eq!(get(&store, &Key::of(name)).unwrap_err().code(), Code::NotFound);
+    }
+    assert_eq!(warnings(&store), [""; 0]);
+}
+
 /// What a router does that has forgotten a connection: nothing comes through any more, and nobody says so.
 #[cfg(target_os = "linux")]
 #[test]
