@@ -183,8 +183,8 @@ my $pretended = $rt->call( <<'END', $id );
     my $content = eval { $attachment->Content };
     my $error   = $@;
     undef $HTML::Mason::Commands::r;
-    sub main::build_digest_for_user { return $_[0]->Content }
-    my $digest = eval { main::build_digest_for_user($attachment) };
+    sub main::build_digest_for_user { my $user = shift; return $_[1]->Content }
+    my $digest = eval { main::build_digest_for_user( 'digest@example.com', {}, $attachment ) };
     return [ $content, $error, $digest, $@ ];
 END
 is( $pretended->[0], undef, "a dashboard's page: dies" );
@@ -193,7 +193,7 @@ is( $pretended->[2], undef, 'a digest: dies' );
 like( $pretended->[3], qr/^[^\n]+\n\z/, '... with one line' );
 like(
     $rt->log_text,
-    qr/\[error\].*Mail not sent \(ticket #$ticket->{id}, recipients/,
+    qr/\[error\].*Mail not sent \(ticket #$ticket->{id}, to digest\@example\.com\)/,
     '... and the log says of what'
 );
 done_testing;

@@ -114,13 +114,10 @@ sub _IsSendEmail {
     return $package =~ /::/ && $package->isa('RT::Action::SendEmail');
 }
 
-# "ticket #12, to a@example.com, b@example.com", or "dashboard of root", as far as it can be found out
+# "ticket #12, to a@example.com, b@example.com", or "dashboard 'Open tickets' of root, to a@example.com", as far as it can
+# be found out
 sub Mail {
-    if ( IsDashboard() ) {
-        no warnings 'once';
-        my $user = eval { $HTML::Mason::Commands::session{CurrentUser}->Name };
-        return 'dashboard of ' . ( $user // 'a user who is not known' );
-    }
+    return _DashboardMail() if IsDashboard();
     my ( $ticket, $attachment, @recipients );
     for my $object ( _Invocants() ) {
         if ( $object->isa('RT::Action') ) {
@@ -138,8 +135,22 @@ sub Mail {
         }
     }
     $ticket ||= eval { $attachment->TransactionObj->TicketObj->Id };    # which may be another one than the mail's
-    return ( $ticket    ? "ticket #$ticket"                 : 'ticket not known' ) . ', '
-        . ( @recipients ? 'to ' . join( ', ', @recipients ) : 'recipients not known' );
+    @recipients = grep {defined} ( _Arguments($DIGEST) )[0] if !@recipients;
+    return ( $ticket ? "ticket #$ticket" : 'ticket not known' ) . ', ' . _To(@recipients);
+}
+
+sub _To { return @_ ? 'to ' . join( ', ', @_ ) : 'recipients not known' }
+
+sub _DashboardMail {
+    no warnings 'once';
+    my $user = eval { $HTML::Mason::Commands::session{CurrentUser}->Name } // 'a user who is not known';
+    my ( undef, %about ) = _Arguments('RT::Dashboard::Mailer::SendDashboard') or return "dashboard of $user";
+    my $name = eval {
+        my $dashboard = RT::Dashboard->new( $about{CurrentUser} );
+        $dashboard->LoadById( $about{Subscription}->SubValue('DashboardId') );
+        $dashboard->Name;
+    };
+    return 'dashboard ' . ( defined $name ? "'$name' " : '' ) . "of $user, " . _To( grep {defined} $about{Email} );
 }
 
 sub _Recipients {
@@ -184,6 +195,17 @@ sub _Invocants {
             && $object->can('isa');
     }
     return @objects;
+}
+
+# The arguments of a subroutine that runs. Only of those that are known to keep theirs.
+sub _Arguments {
+    my ($sub) = @_;
+
+    package DB;    ## no critic (ProhibitMultiplePackages) makes caller fill @DB::args
+    for ( my $depth = 1; my @frame = caller $depth; $depth++ ) {
+        return @DB::args if $frame[3] eq $sub && $frame[4];
+    }
+    return;
 }
 
 sub _Frame {
@@ -290,6 +312,6 @@ Also a class method: whether a dashboard is being put together for a mail.
 
 =head2 Mail
 
-Ticket and recipients of the mail, or whose dashboard it is, in words.
+Ticket and recipients of the mail, or which dashboard it is, whose, and its recipient, in words.
 
 =cut

@@ -117,7 +117,7 @@ sub _FinishREST {
         my $response = $resource->response;
         my $headers  = $response->headers;
         $headers->remove_header( grep { $_ =~ $FILE_HEADER } $headers->header_field_names );
-        $headers->header( 'Cache-Control' => 'no-store', 'Content-Type' => 'application/json; charset=utf-8' );
+        $headers->header( 'Cache-Control' => 'no-store', 'Content-Type' => 'application/json' );
         $headers->header( 'Retry-After'   => LATER ) if $error->{code} == 503;
         $response->status( $error->{code} );
         $response->body( [qq({"message":"$error->{sentence}"})] );
