@@ -65,6 +65,20 @@ subtest 'missing objects' => sub {
         archived => qr/The object is there, but in an archive/,
         qr/have been moved to an archive.*?Restore them/s
     );
+
+    $s3->faults( { operation => 'GetObject', key => $key{'photo.png'}, do => { rate => 5000 } } );
+    my $slow = $rt->call( <<'END', $page->attachment('photo.png') );
+        require RT::ExternalStorage::AmazonS3::Page;
+        require RT::ExternalStorage::AmazonS3::Page::Attachment;
+        no warnings 'redefine';
+        *RT::ExternalStorage::AmazonS3::Page::Attachment::READING = sub { 1 };
+        my $page = RT::ExternalStorage::AmazonS3::Page->new( RT->SystemUser );
+        my $find = 'RT::ExternalStorage::AmazonS3::Page::Attachment';
+        my $seen = $find->Look( $page, $find->Find( $page, attachment => @_ )->{one} );
+        return { %$seen, level => $page->Health->Level };
+END
+    like( "$slow->{state} $slow->{text}[0]", qr/note .*?was not read within/, 'one that comes slowly' );
+    is( $slow->{level}, 'ok', '... is waited for no longer, and says nothing of the server' );
     $s3->faults;
 };
 

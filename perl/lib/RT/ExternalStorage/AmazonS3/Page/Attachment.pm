@@ -3,20 +3,22 @@ package RT::ExternalStorage::AmazonS3::Page::Attachment;
 use strict;
 use warnings;
 
+use RT::ExternalStorage::AmazonS3::Error;
 use RT::ExternalStorage::AmazonS3::Page::Server;
 use RT::ExternalStorage::AmazonS3::Page::Settings;
+use RT::ExternalStorage::AmazonS3::Tool::Check::Child;
 use RT::ExternalStorage::AmazonS3::Tool::Check::Web;
 
-use constant WEB => 'RT::ExternalStorage::AmazonS3::Tool::Check::Web';
+use constant {
+    WEB   => 'RT::ExternalStorage::AmazonS3::Tool::Check::Web',
+    CHILD => 'RT::ExternalStorage::AmazonS3::Tool::Check::Child'
+};
 
-# Larger objects are not read by a page; milliseconds that reading one may take
-use constant { LARGEST => 32 * 1000 * 1000, WAIT => 8_000 };
+# Larger objects are not read by a page; seconds that it may take to read one, and since when the server has it
+use constant { LARGEST => 32 * 1000 * 1000, READING => 8, SINCE => 3 };
 
 # The last id that RT's tables can have
 use constant LAST => 2_147_483_647;
-
-# Seconds that the server has to say since when it has an object
-use constant SECONDS => 3;
 
 # What is said of one attachment in other words than of the server
 my %SAID = (
@@ -105,24 +107,45 @@ sub Look {
     ( undef, $error ) = $page->AskServer( get => $digest ) if !$about && $error->name =~ /\A(?:not-found|denied)\z/;
     return { %seen, _Failed( $page, $error ) } if !$about && $error;
     return { %seen, state => 'note', text => ['The server has just got it: look again.'] } if !$about;
-    %seen = ( %seen, size => $about->{size}, since => _Since( $page, $digest ) );
+    my $read = $class->_Read( $page, $digest, $about->{size} );
+    %seen = ( %seen, size => $about->{size}, since => $read->{since} );
+    return { %seen, _Failed( $page, RT::ExternalStorage::AmazonS3::Error->new( @{ $read->{error} } ) ) }
+        if $read->{error};
+    return {
+        %seen,
+        state => 'ok',
+        text  => ['The object is there, and whole: it was read, and its SHA-256 is its key.']
+        }
+        if $read->{is_whole};
     return {
         %seen,
         state => 'note',
         text  => [
-            'The object is there. It is too large to be read by this page ([_1]): "rt-s3 verify --deep" does.',
-            $page->Size( $about->{size} )
+            $read->{is_large}
+            ? 'The object is there. It is too large to be read by this page ([_1]): "rt-s3 verify --deep" does.'
+            : 'The object is there. It was not read within [_2] seconds: "rt-s3 verify --deep" takes its time.',
+            $page->Size( $about->{size} ),
+            $class->READING
         ]
-        }
-        if ( $about->{size} // LARGEST + 1 ) > LARGEST;
-    ( my $content, $error ) = $page->AskServer( get => $digest, WAIT );
-    return { %seen, _Failed( $page, $error ) } if !defined $content;
-    return {
-        %seen,
-        size  => length $content,
-        state => 'ok',
-        text  => ['The object is there, and whole: it was read, and its SHA-256 is its key.']
     };
+}
+
+# Reads it in a child, which can be ended: what is on its way has longer with the library, so that large files get through
+sub _Read {
+    my ( $class, $page, $digest, $size ) = @_;
+    local $@;
+    local @SIG{qw(CHLD __DIE__ PIPE)} = qw(DEFAULT DEFAULT IGNORE);
+    my ($read) = CHILD->Answer(
+        $class->READING + 1,
+        sub {
+            my %read = ( since => _Since( $page, $digest ) );
+            return { %read, is_large => 1 } if ( $size // LARGEST + 1 ) > LARGEST;
+            my ( $content, $error ) = $page->AskServer( get => $digest, 1000 * $class->READING );
+            return { %read, is_whole => 1 } if defined $content;
+            return { %read, error    => [ $error->name, $error->message ] };
+        }
+    );
+    return $read // {};
 }
 
 # Since when the object is there, as a link to it says; 0 where that can't be found out. It is the first byte that is asked
@@ -132,7 +155,7 @@ sub _Since {
     my ($link)  = $page->Handle( DirectLink => 'presigned' )->direct_url($digest);
     my ($since) = eval {
         my %request = ( headers => { Range => 'bytes=0-0' }, data_callback => sub { } );
-        my $answer  = WEB->Fetch( $page, $link, timeout => SECONDS, request => \%request );
+        my $answer  = WEB->Fetch( $page, $link, timeout => SINCE, request => \%request );
         require HTTP::Date;
         $answer->{success} ? HTTP::Date::str2time( $answer->{headers}{'last-modified'} ) : 0;
     };
@@ -202,7 +225,7 @@ C<error>.
 
 =item Look PAGE, FACTS
 
-What is in the bucket of it. Objects above 32 MB are not read.
+What is in the bucket of it. Objects above 32 MB are not read, and none for longer than 9 seconds.
 
 =item Object PAGE, SIGN, ID
 

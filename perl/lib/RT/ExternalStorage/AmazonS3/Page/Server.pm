@@ -4,7 +4,7 @@ use strict;
 use warnings;
 
 # Objects that are looked for, and how many bytes one may have that is read
-use constant { SAMPLES => 3, SMALL => 1_000_000 };
+use constant { SAMPLES => 3, SMALL => 250_000 };
 
 # What no object is called
 use constant NOTHING => '0' x 64;
@@ -182,7 +182,7 @@ RT::ExternalStorage::AmazonS3::Page::Server - does the server answer, in words f
 =head2 Look PAGE, OPTIONS, DIGESTS
 
 A finding as L<RT::ExternalStorage::AmazonS3::Page::Health> has them. It asks for an object that can't be there, to learn
-what the server says, then whether a few are there that have to be, and reads the least of them if it is below 1 MB.
+what the server says, then whether a few are there that have to be, and reads the least of them if it is below 250 kB: more could take long on a slow way.
 
 =head1 FUNCTIONS
 
