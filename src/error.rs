@@ -133,8 +133,11 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{shown}'")
 }
 
-/// `time` for a message: `15 s`, `2.5 s`.
+/// `time` for a message: `15 s`, `2.5 s`, `20 ms`.
 pub(crate) fn seconds(time: Duration) -> String {
+    if time < Duration::from_millis(100) {
+        return format!("{} ms", time.as_millis());
+    }
     let tenths = (time.as_secs_f64() * 10.0).round() / 10.0;
     format!("{tenths} s")
 }
@@ -148,6 +151,12 @@ mod tests {
         for (index, code) in Code::ALL.into_iter().enumerate() {
             assert_eq!(code as usize, index + 1, "{}", code.name());
         }
+    }
+
+    #[test]
+    fn times_are_short() {
+        let shown = [15_000, 2_540, 100, 20, 0].map(|time| seconds(Duration::from_millis(time)));
+        assert_eq!(shown, ["15 s", "2.5 s", "0.1 s", "20 ms", "0 ms"]);
     }
 
     #[test]

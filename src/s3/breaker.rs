@@ -49,6 +49,11 @@ impl Breaker {
         self.page.open_until.load(Relaxed) != 0
     }
 
+    /// How long it stays open.
+    pub(super) fn left(&self) -> Duration {
+        self.page.until(self.page.open_until.load(Relaxed))
+    }
+
     /// Whether the server has answered any worker before.
     pub(super) fn has_ever_answered(&self) -> bool {
         self.page.answered.load(Relaxed) != 0

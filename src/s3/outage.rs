@@ -88,7 +88,7 @@ impl Session {
                 Admission::Refused(left) => left,
                 Admission::Trial => match self.try_server(operation, limit).await {
                     true => return Ok(waited),
-                    false => LOOK_AGAIN,
+                    false => self.breaker.left().max(LOOK_AGAIN),
                 },
             };
             if budget.fails_fast() || last_chance {

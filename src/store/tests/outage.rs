@@ -55,6 +55,21 @@ fn a_page_with_fifty_attachments_pays_for_an_outage_once() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
 }
 
+#[test]
+fn a_trial_that_fails_says_when_the_next_one_is() {
+    let (_, store) = dead(&[("Retries", "0")]);
+    store.set_fails_fast(true);
+    for (code, says) in [
+        (Code::Network, "can't connect"),
+        (Code::Unavailable, "asked again in 10 s"),
+    ] {
+        let failed = get(&store, &Key::of(b"x")).unwrap_err();
+        assert_eq!(failed.code(), code, "{failed}");
+        assert!(failed.message().contains(says), "{failed}");
+        store.page.open_until.store(1, Relaxed); // its time is over
+    }
+}
+
 /// The first object gets no answer: a neutral one tells that it is the server.
 #[test]
 fn silence_costs_one_deadline() {
