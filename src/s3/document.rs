@@ -8,17 +8,23 @@ use crate::error::one_line;
 /// Elements within each other: S3's have six at most, and each costs the reader more than the last.
 pub(super) const DEEPEST: usize = 16;
 
-/// Whether it can be read as XML, to its end.
+/// Elements of a document: a listing has 1,000 objects, with some 15 each.
+const MOST_ELEMENTS: u32 = 50_000;
+
+/// Whether it can be read as XML, to its end, in a time that is no attack.
 pub(super) fn is_well_formed(document: &[u8]) -> bool {
-    let mut depth = 0;
+    let (mut depth, mut count) = (0, 0);
     EventReader::new(document).into_iter().all(|event| {
         match event {
-            Ok(XmlEvent::StartElement { .. }) => depth += 1,
+            Ok(XmlEvent::StartElement { .. }) => {
+                depth += 1;
+                count += 1;
+            }
             Ok(XmlEvent::EndElement { .. }) => depth -= 1,
             Ok(_) => {}
             Err(_) => return false,
         }
-        depth <= DEEPEST
+        depth <= DEEPEST && count <= MOST_ELEMENTS
     })
 }
 

@@ -288,6 +288,17 @@ impl Exchange {
     fn success(&self, answer: Response<ByteStream>) -> Result<HttpResponse, Failure> {
         let (head, body) = answer.into_parts();
         let mut headers = HeaderMap::<String>::default();
+        let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+        let first = lengths.next();
+        // hyper looks at this where there is a body.
+        if let Some(other) = lengths.find(|other| Some(*other) != first) {
+            return Err(nonsense(
+                head.status.as_u16(),
+                "content-length",
+                other,
+                &self.mask(),
+            ));
+        }
         for name in KNOWN_HEADERS {
             if let Some(value) = head.headers.get(name) {
                 let text = value

@@ -122,6 +122,24 @@ fn interim_answers_have_an_end() {
     );
 }
 
+#[test]
+fn an_object_has_one_size() {
+    let head = |lengths: &str| format!("HTTP/1.1 200 OK\r\nETag: \"1\"\r\n{lengths}\r\n").into_bytes();
+    let (same, two) = (
+        head("Content-Length: 5\r\nContent-Length: 5\r\n"),
+        head("Content-Length: 5\r\nContent-Length: 6\r\n"),
+    );
+    let (server, _) = scripted(vec![Some(same), Some(two)]);
+    let store = open(&server, &[("Retries", "0")]);
+    assert_eq!(store.head(&content(5).0, None).unwrap().size, Some(5));
+    let failed = store.head(&content(5).0, None).unwrap_err();
+    assert_eq!(failed.code(), Code::Server, "{failed}");
+    assert!(
+        failed.message().contains("the answer's content-length is '6'"),
+        "{failed}"
+    );
+}
+
 /// Reading it would take longer with every level.
 #[test]
 fn documents_that_nest_without_end_are_not_read() {
@@ -133,10 +151,19 @@ fn documents_that_nest_without_end_are_not_read() {
         XML,
         format!("<ListBucketResult>{}", nested.repeat(4)).as_bytes(),
     );
-    let (server, _) = scripted(vec![Some(failing), Some(endless.clone()), Some(endless)]);
+    let crowded = format!("<ListBucketResult>{}</ListBucketResult>", "<a/>".repeat(60_000));
+    let crowded = answer(200, XML, crowded.as_bytes());
+    let (server, _) = scripted(vec![
+        Some(failing),
+        Some(endless.clone()),
+        Some(endless),
+        Some(crowded),
+    ]);
     let store = open(&server, &[("Retries", "0")]);
     assert_eq!(get(&store, &Key::of(b"x")).unwrap_err().code(), Code::Server);
     assert_eq!(store.list(None, None).unwrap_err().code(), Code::Server);
     assert_eq!(store.inspect("acl", None).unwrap_err().code(), Code::Server);
+    let failed = store.list(None, None).unwrap_err();
+    assert!(failed.message().contains("can't be parsed"), "{failed}");
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
