@@ -67,7 +67,8 @@ END
         is( scalar( grep { $_->{external} } @{ $seen->{list} } ), 4, 'what the ticket has, with one merged into it' );
         is( scalar( grep { ( $_->{file_name} // '' ) eq $name } @{ $seen->{list} } ), 1, '... with its name' );
         is_deeply( [ @{ $seen->{one} }{qw(field ticket)} ], [ 'Contract', $ticket->{id} ], 'a value' );
-        is( $seen->{seen}{state},      'ok',                           'the object is looked at' );
+        is( $seen->{seen}{state}, 'ok', 'the object is looked at' );
+        cmp_ok( abs( time - $seen->{seen}{since} ), '<', 300, '... which is there since then' );
         is( $seen->{absent}{error}[0], 'There is no attachment [_1].', 'what is not there' );
         unlike( $rt->log_text, qr/The page about external storage/, 'no question has failed' );
     };

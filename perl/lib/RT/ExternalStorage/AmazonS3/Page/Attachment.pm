@@ -152,7 +152,11 @@ sub _Read {
 # for, since a link is good for GET alone.
 sub _Since {
     my ( $page, $digest ) = @_;
-    my ($link)  = $page->Handle( DirectLink => 'presigned' )->direct_url($digest);
+    my $handle = $page->Handle( DirectLink => 'presigned' );
+    my ($link) = $handle->direct_url($digest);
+
+    # Without the option Region it is the first answer that tells for which one to sign
+    ($link) = $handle->direct_url($digest) if !defined $link && $handle->head( $digest, deadline => 1000 * SINCE );
     my ($since) = eval {
         my %request = ( headers => { Range => 'bytes=0-0' }, data_callback => sub { } );
         my $answer  = WEB->Fetch( $page, $link, timeout => SINCE, request => \%request );
