@@ -75,7 +75,7 @@ sub beside {
         while ( my $row = $statement->fetchrow_hashref('NAME_lc') ) {
             my $id = $row->{id};
             delete @{$row}{ 'contentencoding', $table eq 'Attachments' ? 'content' : 'largecontent' };
-            my $text = join "\0", map { $_, $row->{$_} // 'NULL' } sort keys %{$row};
+            my $text = join "\0", map { ( $_ => $row->{$_} // 'NULL' ) } sort keys %{$row};
             utf8::encode($text) if utf8::is_utf8($text);
             $beside{"$table $id"} = sha256_hex($text);
         }
