@@ -39,7 +39,11 @@ sub Failed { return $_[0]{failed} }
 
 sub _Write {
     my ( $self, $line ) = @_;
-    $self->{failed} //= "$!" if !print "$line\n";
+
+    # With an encoding, print says of more than 1,024 bytes that they were written, also where they were not
+    for my $part ( "$line\n" =~ /.{1,250}/gs ) {
+        $self->{failed} //= "$!" if !print $part;
+    }
     return;
 }
 
