@@ -74,7 +74,7 @@ sub each_database {
             );
             my @cells = $args{test}->( $type, $rt, $rows, $s3, $server );
             $Lines{$type} = sprintf "| %s |\n", join ' | ', $name, @cells;
-            diag $Lines{$type};
+            diag $Lines{$type} if @cells;
         };
     }
     return;

@@ -5,6 +5,8 @@ use warnings;
 
 use Time::HiRes qw(time);
 
+use RT::ExternalStorage::AmazonS3::Tool;
+
 # A transaction is over after so many rows, or so many seconds; or after the bytes that a class below this one says
 use constant { MOST_ROWS => 100, MOST_SECONDS => 1 };
 
@@ -42,6 +44,33 @@ sub _Take {
     return @rows;
 }
 
+# Writes rows, all or none. Returns why that was not done, while the database is there.
+sub _Transaction {
+    my ( $self, @rows ) = @_;
+    delete @{$_}{qw(changed gone kept problem)} for @rows;
+    return undef if eval {
+        $self->{database}->Transaction(
+            sub {
+                my ($dbh) = @_;
+                $self->_Write( $dbh, $_ ) for @rows;
+            }
+        );
+        1;
+    };
+    my $error = $@;
+    die $error if !RT::ExternalStorage::AmazonS3::Tool::IsStopped($error) || !_IsThere();
+    return $error->{text};
+}
+
+# MariaDB ends a connection over which more comes than it takes
+sub _IsThere {
+    local $@;
+    return eval {
+        $RT::Handle->Connect if !$RT::Handle->dbh->ping;
+        $RT::Handle->dbh->ping;
+    };
+}
+
 1;
 
 __END__
@@ -52,7 +81,8 @@ RT::ExternalStorage::AmazonS3::Tool::Batch - rows that wait for a transaction to
 
 =head1 DESCRIPTION
 
-A class below this one says C<MOST_BYTES>, and has C<Add> and C<Commit>, which call C<_Keep> and C<_Take>.
+A class below this one says C<MOST_BYTES>, and has C<Add> and C<Commit>, which call C<_Keep>, C<_Take> and C<_Transaction>, and
+C<_Write>, which writes one row.
 
 =head1 METHODS
 

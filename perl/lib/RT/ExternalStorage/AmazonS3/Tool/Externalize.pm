@@ -187,6 +187,7 @@ sub _Commit {
         $self->{bytes} += $row->{bytes};
         $self->{tool}->Output->Line("Stored $self->{class} $row->{id} as $row->{key}") if $self->{wanted}{verbose};
     }
+    $self->{hopeless} ||= $self->{commit}->Refused;
     $self->_Show;
     $self->{mark}->SaveSometimes( $self->{class} ) if $self->_CountsForMark;
     return;

@@ -14,6 +14,9 @@ use constant {
 
     # Milliseconds for the server to say whether an object is there
     PATIENCE => 30_000,
+
+    # So many rows in a row that the database does not take: it is not the row
+    REFUSED => 3,
 };
 
 # A row whose object is in the bucket
@@ -23,16 +26,11 @@ sub Add {
 }
 
 # Points the rows to their objects. Returns them: "changed" if it was not what it was read as, and stays as it is, "gone"
-# if there is none; "problem" if it could not be done.
+# if there is none; "problem" if it could not be done. Where one is locked, say, each is done by itself.
 sub Commit {
     my ($self) = @_;
     my @rows = $self->_Take or return;
-    $self->{database}->Transaction(
-        sub {
-            my ($dbh) = @_;
-            $self->_Point( $dbh, $_ ) for @rows;
-        }
-    );
+    @rows = $self->_OneByOne(@rows) if defined $self->_Transaction(@rows);
     my $silent;
     for my $row ( grep { $_->{kept} } @rows ) {
         $silent = $self->_LookAgain( $row, $silent );
@@ -40,7 +38,26 @@ sub Commit {
     return @rows;
 }
 
-sub _Point {
+# Why the database takes no rows any more, or undef
+sub Refused { return $_[0]{refused} }
+
+# Returns those that it came to
+sub _OneByOne {
+    my ( $self,     @rows ) = @_;
+    my ( $in_a_row, @done ) = (0);
+    for my $row (@rows) {
+        push @done, $row;
+        $row->{problem} = $self->_Transaction($row);
+        $in_a_row = defined $row->{problem} ? $in_a_row + 1 : 0;
+        next if $in_a_row < REFUSED;
+        $self->{refused} = $row->{problem};
+        last;
+    }
+    delete $_->{kept} for grep { defined $_->{problem} } @done;
+    return @done;
+}
+
+sub _Write {
     my ( $self, $dbh, $row ) = @_;
     my $rows = $self->{rows};
     my ( $table, $column ) = ( $rows->Table, $rows->Column );
@@ -54,7 +71,7 @@ sub _Point {
         ->execute( $row->{key}, $row->{id} );
     die "row $row->{id} of $table was not changed\n" if $changed != 1;
     if    ($keep)             { $row->{kept} = $now->{ lc $column } }
-    elsif ( $row->{existed} ) { $row->{kept} = delete $row->{spool} }
+    elsif ( $row->{existed} ) { $row->{kept} = $row->{spool} }
     return;
 }
 
@@ -131,7 +148,7 @@ Many rows in one transaction, each only if it is what it was when it was read: s
 
 The rows that follow are of these, an L<RT::ExternalStorage::AmazonS3::Tool::Externalize::Rows>.
 
-=item Add ROW, IsDue, Commit
+=item Add ROW, IsDue, Commit, Refused
 
 =back
 
