@@ -112,7 +112,7 @@ sub _Finding {
     my $gone       = @{ $group->{references} } - @references;
     my $count      = $group->{count} - $gone;
     return if !$count;
-    $text =~ s/\A[A-Z]\w* $group->{digest} in bucket \S+ at \S+: //;
+    $text =~ s/\A[A-Z]\w* .*?$group->{digest} in bucket .*? at \S+: //;
     $text =~ s/ \[[\w-]+: [^\]]*\]\z//;
     my $kind = { 'not-found' => 'missing', corrupt => 'damaged' }->{$name} // 'unreadable';
     $self->{report}->Finding(
