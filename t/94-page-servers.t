@@ -58,7 +58,7 @@ subtest 'a check that does not end' => sub {
         require RT::ExternalStorage::AmazonS3::Page::Check;
         my ($marker) = @_;
         my $began   = time;
-        my $command = "echo \$\$ >>$marker; sleep 100 & echo \$! >>$marker; "
+        my $command = "trap 'echo >$marker.tidy; exit' TERM; echo \$\$ >>$marker; sleep 100 & echo \$! >>$marker; "
             . q(echo '{"check":"name","result":"ok","text":"first"}'; wait);
         my $result = RT::ExternalStorage::AmazonS3::Page::Check->Run( 2, '/bin/sh', '-c', $command );
         return { %$result, took => time - $began };
@@ -66,6 +66,7 @@ END
     cmp_ok( $answer->{took}, '<', 10, 'is ended' );
     is_deeply( $answer->{error}, [ 'It was not done after [_1] seconds, and was ended.', 2 ], '... as it says' );
     is( $answer->{lines}[0]{text}, 'first', '... and what it had said is shown' );
+    ok( -e "$marker.tidy", '... and it could tidy up' );
     open my $in, '<', $marker or die $!;
     chomp( my @pids = <$in> );
     close $in or die $!;

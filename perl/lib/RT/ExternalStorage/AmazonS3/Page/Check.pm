@@ -14,8 +14,8 @@ use POSIX          ();
 use RT::Util       ();
 use Time::HiRes    ();
 
-# Seconds that a check may take, and how much of what it says is read
-use constant { SECONDS => 45, LARGEST => 1024 * 1024 };
+# Seconds that a check may take, and then to take back what it has stored; how much of what it says is read
+use constant { SECONDS => 40, GRACE => 5, LARGEST => 1024 * 1024 };
 
 # A web server's variables are about its request, and HTTP_PROXY is what a browser wants it to be
 my $REQUEST =
@@ -49,7 +49,7 @@ sub Run {
         elsif ( defined $said->{check} ) { push @{ $result{lines} }, $said }
         elsif ( defined $said->{error} ) { $result{error} = [ '[_1]', $said->{error} ] }
     }
-    $result{error} //= [ 'It was not done after [_1] seconds, and was ended.', $seconds ] if !$is_over;
+    $result{error} = [ 'It was not done after [_1] seconds, and was ended.', $seconds ] if !$is_over;
     $result{error} //= [ 'It has ended early ([_1]): run "rt-s3 check" in a shell to see why.', $status ]
         if !$result{summary};
     return \%result;
@@ -100,19 +100,25 @@ sub _Run {
     POSIX::setpgid( $pid, $pid );
     close $theirs or die "pipe: $!\n";
     close $write  or die "pipe: $!\n";
-    my ( $text, $is_over ) = eval {
+    my ( $text, $is_over, $more ) = eval {
         my $all = join "\0", %environment;
         utf8::encode($all) if utf8::is_utf8($all);
         syswrite $ours, $all;
         close $ours or die "pipe: $!\n";
-        _Read( $read, $seconds );
+        my @said = _Read( $read, $seconds );
+        if ( !$said[1] ) {
+            kill TERM => -$pid;
+            push @said, ( _Read( $read, GRACE ) )[0];
+        }
+        @said;
     };
     my $error = $@;
     kill KILL => -$pid if !$is_over;
     waitpid $pid, 0;
     my $status = $?;
     die $error if $error;
-    return ( $text, $is_over, $status & 127 ? 'signal ' . ( $status & 127 ) : 'exit status ' . ( $status >> 8 ) );
+    return ( $text . ( $more // '' ),
+        $is_over, $status & 127 ? 'signal ' . ( $status & 127 ) : 'exit status ' . ( $status >> 8 ) );
 }
 
 # Until its end, or the end of the time
@@ -146,7 +152,7 @@ RT::ExternalStorage::AmazonS3::Page::Check - rt-s3 check for RT's page
 
 =item Run [SECONDS, COMMAND]
 
-Runs it as a child, with everything that it starts, for 45 seconds at most. A hash: C<lines> (C<check>, C<result>,
+Runs it as a child, with everything that it starts, for 40 seconds, and 5 more to tidy up. A hash: C<lines> (C<check>, C<result>,
 C<text>, C<advice>), C<summary>, C<seconds>, and C<error> where it was not carried out to its end. With C<busy> it was not
 begun, because one is being run for somebody else.
 
