@@ -6,7 +6,6 @@ use warnings;
 use parent 'RT::ExternalStorage::AmazonS3::Tool::Batch';
 
 use RT::ExternalStorage::AmazonS3::Native;
-use RT::ExternalStorage::AmazonS3::Tool;
 use RT::ExternalStorage::AmazonS3::Tool::Encoding;
 
 # After so many bytes a transaction is over
@@ -41,33 +40,6 @@ sub Commit {
     }
     delete $_->{content} for @rows;
     return @rows;
-}
-
-# Why it was not done, while the database is there
-sub _Transaction {
-    my ( $self, @rows ) = @_;
-    delete @{$_}{qw(changed gone problem)} for @rows;
-    return undef if eval {
-        $self->{database}->Transaction(
-            sub {
-                my ($dbh) = @_;
-                $self->_Write( $dbh, $_ ) for @rows;
-            }
-        );
-        1;
-    };
-    my $error = $@;
-    die $error if !RT::ExternalStorage::AmazonS3::Tool::IsStopped($error) || !_IsThere();
-    return $error->{text};
-}
-
-# MariaDB ends a connection over which more comes than it takes
-sub _IsThere {
-    local $@;
-    return eval {
-        $RT::Handle->Connect if !$RT::Handle->dbh->ping;
-        $RT::Handle->dbh->ping;
-    };
 }
 
 sub _Write {
