@@ -15,6 +15,8 @@ use strict;
 use warnings;
 
 use FindBin;
+use HTTP::Request;
+use JSON         qw(encode_json);
 use MIME::Base64 qw(decode_base64 encode_base64);
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -204,6 +206,22 @@ for my $cell ( @file{qw(attachment field)}, $page{helper} ) {
     is( @found, $wanted, '... and whole' );
 }
 $s3->faults;
+
+# ---- no answer comes to its end: RT compares a new file with all that the field has, within one Deadline
+
+( $exit, undef, $err ) = $rt->run_script('rt-externalize-attachments-5');
+is( $exit, 0, "RT's externalizer" ) or diag $err;
+my $several = 2 * DEADLINE;
+cmp_ok( scalar( grep { $_->{CustomField} == $scan->{CustomField} } $rt->field_value_rows ), '>', $several, 'files' );
+for my $way ( [ 'the form', \&uploaded ], [ 'REST 2', \&uploaded_by_rest2 ] ) {
+    my ( $name, $upload ) = @{$way};
+    $s3->faults( { operation => 'GetObject', do => { stall => { at => 'body' } } } );
+    $s3->clear_log;
+    $upload->($name);
+    cmp_ok( scalar $s3->requests( operation => 'GetObject' ), '<=', $several - 1, '... few have been asked for' );
+    $s3->faults;
+    is( ( ask( $rest2{field} ) )[0]->content, $content{scan}, '... and the next request reads' );
+}
 done_testing;
 
 sub text { return "TEXT-NUMBER-$_[0]- " . 'x' x 200 . "\n" }
@@ -367,5 +385,21 @@ sub uploaded {
     my ($new) = grep { $_->{Content} eq "$how.pdf" } $rt->field_value_rows;
     my $path = '/Download/CustomFieldValue/' . ( $new->{id} // 0 ) . "/$how.pdf";
     is( $browser{root}->get($path)->content, $bytes, '... which is kept' );
+    return;
+}
+
+sub uploaded_by_rest2 {
+    my ($how)      = @_;
+    my $bytes      = "sent while $how";
+    my $value      = { FileName => 'rest.pdf', FileType => 'application/pdf', FileContent => encode_base64($bytes) };
+    my @authorized = ( Authorization => 'Basic ' . encode_base64( 'root:password', '' ) );
+    my $body       = encode_json( { CustomFields => { Scan => [$value] } } );
+    my $answer     = $browser{root}->request(
+        HTTP::Request->new(
+            PUT => $browser{root}->url . "/REST/2.0/ticket/$ticket",
+            [ @authorized, 'Content-Type' => 'application/json' ], $body
+        )
+    );
+    like( $answer->content, qr/rest\.pdf added as a value for Scan/, "$how: another file for a field" );
     return;
 }

@@ -197,6 +197,16 @@ sub _Invocants {
     return @objects;
 }
 
+# What RT's REST 2 has of a web request instead of Mason's
+sub Environment {
+    for ( my $depth = 1;; $depth++ ) {
+        my ( $sub, $object ) = _Frame($depth) or return undef;
+        next if $sub !~ /^RT::(?:Extension::)?REST2::Resource\b/ || !Scalar::Util::blessed($object);
+        my $environment = eval { $object->request->env } // next;
+        return $environment;
+    }
+}
+
 # The arguments of a subroutine that runs. Only of those that are known to keep theirs.
 sub _Arguments {
     my ($sub) = @_;
@@ -309,6 +319,10 @@ Also a class method: whether this program is RT's full-text indexer.
 =head2 IsDashboard
 
 Also a class method: whether a dashboard is being put together for a mail.
+
+=head2 Environment
+
+A class method: the environment of the request of RT's REST 2 interface that runs, or undef.
 
 =head2 Mail
 
