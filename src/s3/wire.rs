@@ -344,12 +344,21 @@ impl DispatchSignedRequest for Wire {
     }
 }
 
-/// Where a checksum of parts is told, it says nothing about the whole.
+/// Where a checksum of parts is told, it says nothing about the whole; and one of an object that can't be read
+/// before it is restored does not make that one good for anything.
 fn full_checksum(headers: &HeaderMap) -> Option<String> {
     let whole = header(headers, "x-amz-checksum-type").is_none_or(|kind| kind == "FULL_OBJECT");
     header(headers, "x-amz-checksum-sha256")
-        .filter(|_| whole)
+        .filter(|_| whole && !is_archived(headers))
         .map(str::to_owned)
+}
+
+fn is_archived(headers: &HeaderMap) -> bool {
+    let is_restored =
+        header(headers, "x-amz-restore").is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+    let class = header(headers, "x-amz-storage-class");
+    headers.contains_key("x-amz-archive-status")
+        || matches!(class, Some("GLACIER" | "DEEP_ARCHIVE")) && !is_restored
 }
 
 fn server_ahead(headers: &HeaderMap) -> Option<i64> {

@@ -280,15 +280,30 @@ fn head_says_size_and_kept_checksum() {
         assert_eq!(sent, mode, "another server may refuse it");
     }
     let kept = base64::encode(object.0.as_bytes());
-    let told = |kind: &str| {
-        format!("HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 1000\r\nx-amz-checksum-sha256: {kept}\r\nx-amz-checksum-type: {kind}\r\n\r\n")
+    let is_kept = [
+        ("x-amz-checksum-type: FULL_OBJECT", true),
+        ("x-amz-checksum-type: COMPOSITE", false),
+        ("x-amz-storage-class: GLACIER_IR", true),
+        ("x-amz-storage-class: DEEP_ARCHIVE", false),
+        (
+            "x-amz-storage-class: GLACIER\r\nx-amz-restore: ongoing-request=\"true\"",
+            false,
+        ),
+        (
+            "x-amz-storage-class: GLACIER\r\nx-amz-restore: ongoing-request=\"false\"",
+            true,
+        ),
+        ("x-amz-archive-status: ARCHIVE_ACCESS", false),
+    ];
+    let told = |(lines, _): &(&str, bool)| {
+        let head = "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 1000";
+        Some(format!("{head}\r\nx-amz-checksum-sha256: {kept}\r\n{lines}\r\n\r\n").into_bytes())
     };
-    let (_server, store) = scripted(vec![
-        Some(told("FULL_OBJECT").into_bytes()),
-        Some(told("COMPOSITE").into_bytes()),
-    ]);
-    assert_eq!(store.head(&object.0, None).unwrap().checksum, Some(object.0));
-    assert_eq!(store.head(&object.0, None).unwrap().checksum, None);
+    let (_server, store) = scripted(is_kept.iter().map(told).collect());
+    for (lines, is_kept) in is_kept {
+        let checksum = store.head(&object.0, None).unwrap().checksum;
+        assert_eq!(checksum, is_kept.then_some(object.0), "{lines}");
+    }
 }
 
 #[test]
