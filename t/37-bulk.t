@@ -147,6 +147,11 @@ sub results {
     my $many = $bulk->open($native);
     ( undef, $error ) = $many->submit( 1, "\x{263a}" );
     like( $error, qr/wide characters/, 'a content that is no bytes' );
+
+    for my $id ( -1, 1.5, 'abc', undef ) {
+        ( undef, $error ) = $many->submit( $id, 'x' );
+        like( $error, qr/the id must be a whole number/, 'an id: ' . ( $id // 'none' ) );
+    }
     ( undef, $error ) = $many->submit( 1, 'x', key => 'nonsense' );
     like( $error, qr/key/, 'a key that is none' );
     ( undef, $error ) = $listing->new( opened( Bucket => 'nowhere' ) )->next;

@@ -209,7 +209,8 @@ subtest 'the keys are revoked, the bucket goes' => sub {
     $s3->faults;
     is( $exit, 2, 'no right to write any more: exit status' );
     like( $err, qr/stopped, for it would go on like this: .*AccessDenied/, '... and why' );
-    like( $out, qr/^[1-4] moved .* [1-3] failed$/m,                        '... at once' );
+    my ($failed) = $out =~ /^[1-4] moved .* (\d+) failed$/m;
+    cmp_ok( $failed // @ids, '<', @ids / 5, '... after the few that were under way meanwhile' );
     is_deeply( [ lost(@ids) ], [], '... none is lost' );
     ( $exit, $out, $err ) = $rt->run_tool('externalize');
     is_deeply( [ $exit, left(@ids), lost(@ids) ], [0], 'the next run moves the rest' );

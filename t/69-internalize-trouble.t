@@ -21,7 +21,7 @@ my $files   = Rts3::Test::Internalize->new( rt => $rt, s3 => $s3, bucket => 'fil
 
 subtest 'what is missing or damaged does not stop the others' => sub {
     my @ids = $files->external( 30, 'broken' );
-    my ( $missing, $damaged, $denied, $invalid ) = @ids[ 3, 5, 7, 9 ];
+    my ( $missing, $damaged, $denied, $invalid, $reset ) = @ids[ 3, 5, 7, 9, 11 ];
     my ( $gone, $object ) = map { $s3->object_path( 'files', $files->key($_) ) } $missing, $damaged;
     rename $gone, "$gone.away" or die "$!";
     my $whole = slurp($object);
@@ -31,15 +31,16 @@ subtest 'what is missing or damaged does not stop the others' => sub {
             operation => 'GetObject',
             key       => $files->key($denied),
             do        => { answer => { status => 403, code => 'AccessDenied' } }
-        }
+        },
+        { operation => 'GetObject', key => $files->key($reset), do => { reset => { at => 'answered' } } }
     );
     $rt->dbh->do( q{UPDATE Attachments SET Content = 'nonsense' WHERE id = ?}, undef, $invalid );
-    my @before = map { $files->row($_) } $missing, $damaged, $denied, $invalid;
+    my @before = map { $files->row($_) } $missing, $damaged, $denied, $invalid, $reset;
 
     my ( $exit, $out, $err ) = internalize($rt);
     is( $exit, 1, 'exit status' );
-    like( $out, qr/^27 moved back .* 4 failed$/m,                    'the others are moved' );
-    like( $out, qr/^4 in RT's database still refer to the bucket$/m, '... and it says what is left' );
+    like( $out, qr/^26 moved back .* 5 failed$/m,                    'the others are moved' );
+    like( $out, qr/^5 in RT's database still refer to the bucket$/m, '... and it says what is left' );
     like(
         $err,
         qr/^RT::Attachments $missing: not moved back: .*NoSuchKey.*\(ticket 1, transaction \d+, .*"like.bin"\)$/m,
@@ -51,16 +52,17 @@ subtest 'what is missing or damaged does not stop the others' => sub {
         qr/^RT::Attachments $denied: not moved back: .*AccessDenied.*\(ticket 1, /m,
         '... one that is denied'
     );
+    like( $err, qr/^RT::Attachments $reset: not moved back: .*\[network: /m, '... one whose connection breaks' );
     like(
         $err,
         qr/^RT::Attachments $invalid: not moved back: what stands there is no SHA-256 digest$/m,
         '... and one that is no digest'
     );
-    is_deeply( [ map { $files->row($_) } $missing, $damaged, $denied, $invalid ],
+    is_deeply( [ map { $files->row($_) } $missing, $damaged, $denied, $invalid, $reset ],
         \@before, 'their rows are what they were' );
     is_deeply(
         [ $files->left(@ids) ],
-        [ $missing, $damaged, $denied, $invalid ],
+        [ $missing, $damaged, $denied, $invalid, $reset ],
         '... and the others in the database'
     );
 

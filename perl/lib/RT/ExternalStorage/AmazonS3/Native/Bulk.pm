@@ -39,6 +39,8 @@ sub open {
 
 sub submit {
     my ( $self, $id, undef, %args ) = @_;    # content stays where it is
+    return NATIVE->failed( ERROR->new( argument => 'the id must be a whole number' ) )
+        if ( $id // '' ) !~ /\A\d{1,19}\z/;
     my $error;
     my $content = bytes( $_[2], \$error ) or return NATIVE->failed($error);
     my @about   = map { scalar( defined $args{$_} ? text( $_, $args{$_}, \$error ) : undef ) } qw(key content_type);

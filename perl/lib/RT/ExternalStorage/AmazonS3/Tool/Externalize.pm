@@ -45,7 +45,11 @@ sub Run {
     $self->{backend}  = $backend;
     $self->{mark}     = ( BELOW . '::Mark' )->new;
     $self->{commit}   = ( BELOW . '::Commit' )->new( database => $self->{database}, native => $tool->Native );
-    $self->{obstacle} = ( BELOW . '::Obstacle' )->new( native => $tool->Native, deadline => $backend->{Deadline} );
+    $self->{obstacle} = ( BELOW . '::Obstacle' )->new(
+        native   => $tool->Native,
+        deadline => $backend->{Deadline},
+        asks     => 'Writes'
+    );
     my $interrupted;
     local $SIG{INT}  = sub { $interrupted ||= 'SIGINT' };
     local $SIG{TERM} = sub { $interrupted ||= 'SIGTERM' };
@@ -156,7 +160,7 @@ sub _Stored {
     my ( $self, $row, $result ) = @_;
     $self->{backend}->_Drain;
     if ( my $error = $result->{error} ) {
-        $self->{hopeless} = $error->message if !$self->{hopeless} && $self->{obstacle}->IsForAll($error);
+        $self->{hopeless} = $error->message if !$self->{hopeless} && $self->{obstacle}->IsForAll( $error->name );
         return $self->_Fail( $row->{id}, $error->message );
     }
     $self->{obstacle}->Passed;

@@ -7,6 +7,7 @@ use RT::ExternalStorage::AmazonS3::Lock;
 use RT::ExternalStorage::AmazonS3::Tool;
 use RT::ExternalStorage::AmazonS3::Tool::Database;
 use RT::ExternalStorage::AmazonS3::Tool::Externalize::Mark;
+use RT::ExternalStorage::AmazonS3::Tool::Externalize::Obstacle;
 use RT::ExternalStorage::AmazonS3::Tool::Internalize::Commit;
 use RT::ExternalStorage::AmazonS3::Tool::Internalize::Fetch;
 use RT::ExternalStorage::AmazonS3::Tool::Internalize::Report;
@@ -19,9 +20,7 @@ use constant {
     BELOW => 'RT::ExternalStorage::AmazonS3::Tool::Internalize',
     MARK  => 'RT::ExternalStorage::AmazonS3::Tool::Externalize::Mark',
 
-    # In the way of everything else too, so that going on makes no sense
-    HOPELESS =>
-        { map { $_ => 1 } qw(library config credentials network timeout throttled unavailable no-bucket internal) },
+    OBSTACLE => 'RT::ExternalStorage::AmazonS3::Tool::Externalize::Obstacle',
 
     # So many refused by the server, or by the database, before the first one that was not: it is not that one
     REFUSED => 20,
@@ -61,6 +60,8 @@ sub Run {
     local $SIG{PIPE} = 'IGNORE';
     $self->{interrupted} = \$interrupted;
     $self->{commit}      = ( BELOW . '::Commit' )->new( database => $database );
+    $self->{obstacle} =
+        OBSTACLE->new( native => $native, deadline => $tool->Backend->{Deadline}, asks => 'Answers' );
     my $done = eval {
         my $most = $self->_Measure($places);
         $self->_Fetch( $native, $locks, $memory, $most && $most < $number ? $most : $number );
@@ -182,11 +183,13 @@ sub _Fetched {
     if ($error) {
         my ( $name, $why ) = @{$error}{qw(name text)};
         $self->_Refused( server => $why ) if $name eq 'denied';
-        if ( HOPELESS->{$name} ) { $self->{hopeless} ||= $why }
-        else                     { $self->{report}->Failed( $self->{place}, $row, $why, $name ) }
+        my $is_lost = $name =~ /\A(?:not-found|corrupt)\z/;
+        if ( !$is_lost && ( $self->{hopeless} || $self->{obstacle}->IsForAll($name) ) ) { $self->{hopeless} ||= $why }
+        else { $self->{report}->Failed( $self->{place}, $row, $why, $name ) }
         return;
     }
     $self->{taken}{server} = 1;
+    $self->{obstacle}->Passed;
     if ( $self->{dry_run} ) { $self->{report}->Done( $self->{place}, $row ) }
     else                    { $self->{commit}->Add( $row, $content ) }
     return;
