@@ -50,6 +50,13 @@ is_deeply(
     'a key in the wrong option'
 );
 
+my %swapped = ( AccessKeyId => 'abcdE/ghij' x 4, SecretAccessKey => 'AKIAIOSFODNN7EXAMPLE', Bucket => 'att' );
+is_deeply(
+    $first->( 'Configuration', \%swapped ),
+    { AccessKeyId => '***', SecretAccessKey => 'Password not printed', Bucket => 'att' },
+    'the two keys swapped'
+);
+
 $class->Hide;
 is( $meta{Obfuscate}, $first, 'once more: nothing new' );
 delete $meta{Obfuscate};

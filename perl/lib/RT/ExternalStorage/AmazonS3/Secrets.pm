@@ -6,6 +6,9 @@ use warnings;
 use constant {
     HIDDEN   => 'Password not printed',
     SHORTEST => 6,                        # a shorter one can't be told from other text
+
+    # What AWS makes as SecretAccessKey, and never as AccessKeyId
+    SWAPPED => qr{\A(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9+/]{40}\z},
 };
 
 # Makes RT's System Configuration page show the options without what is secret in them. Loading the configuration from
@@ -61,6 +64,7 @@ sub _Obfuscate {
     my $hidden = !$Trying && $user && eval { $user->loc(HIDDEN) } || HIDDEN;
     my %shown  = %$value;
     my @given  = @shown{qw(SecretAccessKey SessionToken)};
+    push @given, $shown{AccessKeyId} if ( $shown{AccessKeyId} // '' ) =~ SWAPPED;
     @given = grep { defined && !ref && length >= SHORTEST } @given;
     for my $name ( keys %shown ) {
         next if !defined $shown{$name};
