@@ -15,7 +15,6 @@ use strict;
 use warnings;
 
 use FindBin;
-use HTTP::Request;
 use JSON         qw(encode_json);
 use MIME::Base64 qw(decode_base64 encode_base64);
 use Test::More;
@@ -123,7 +122,8 @@ my %form   = (
     'customer reply' => "/SelfService/Update.html?id=$ticket&QuoteTransaction=$text->{TransactionId}",
 );
 
-my %rest2 = (
+my @password = ( Authorization => 'Basic ' . encode_base64( 'root:password', '' ) );
+my %rest2    = (
     attachment => { path => "/REST/2.0/attachment/$pdf->{id}", want => $content{pdf}, json => 1 },
     field => { path => "/REST/2.0/download/cf/$scan->{id}",                                want => $content{scan} },
     list  => { path => "/REST/2.0/ticket/$ticket/attachments?fields=Content&per_page=100", like => qr/"Content"/ },
@@ -246,9 +246,8 @@ sub start {
 sub ask {
     my ($cell) = @_;
     $rt->clear_log;
-    my $began = time;
-    my @header =
-        $cell->{path} =~ m{^/REST/2} ? ( Authorization => 'Basic ' . encode_base64( 'root:password', '' ) ) : ();
+    my $began  = time;
+    my @header = $cell->{path} =~ m{^/REST/2} ? @password : ();
     my $answer = $browser{ $cell->{by} // 'root' }->get( $cell->{path}, @header );
     return ( $answer, time - $began );
 }
@@ -389,17 +388,13 @@ sub uploaded {
 }
 
 sub uploaded_by_rest2 {
-    my ($how)      = @_;
-    my $bytes      = "sent while $how";
-    my $value      = { FileName => 'rest.pdf', FileType => 'application/pdf', FileContent => encode_base64($bytes) };
-    my @authorized = ( Authorization => 'Basic ' . encode_base64( 'root:password', '' ) );
-    my $body       = encode_json( { CustomFields => { Scan => [$value] } } );
-    my $answer     = $browser{root}->request(
-        HTTP::Request->new(
-            PUT => $browser{root}->url . "/REST/2.0/ticket/$ticket",
-            [ @authorized, 'Content-Type' => 'application/json' ], $body
-        )
+    my ($how) = @_;
+    my $value = { FileName => 'rest.pdf', FileType => 'application/pdf', FileContent => encode_base64("sent") };
+    my @body  = (
+        'Content-Type' => 'application/json',
+        Content        => encode_json( { CustomFields => { Scan => [$value] } } )
     );
+    my $answer = $browser{root}->agent->put( $browser{root}->url . "/REST/2.0/ticket/$ticket", @password, @body );
     like( $answer->content, qr/rest\.pdf added as a value for Scan/, "$how: another file for a field" );
     return;
 }

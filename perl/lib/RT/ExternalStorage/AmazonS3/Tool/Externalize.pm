@@ -41,15 +41,12 @@ sub Run {
     $tool->Stop("not now: $locks") if !ref $locks;
     $self->_Prepare($backend)      if !$wanted->{dry_run};
 
-    $self->{wanted}   = $wanted;
-    $self->{backend}  = $backend;
-    $self->{mark}     = ( BELOW . '::Mark' )->new;
-    $self->{commit}   = ( BELOW . '::Commit' )->new( database => $self->{database}, native => $tool->Native );
-    $self->{obstacle} = ( BELOW . '::Obstacle' )->new(
-        native   => $tool->Native,
-        deadline => $backend->{Deadline},
-        asks     => 'Writes'
-    );
+    $self->{wanted}  = $wanted;
+    $self->{backend} = $backend;
+    $self->{mark}    = ( BELOW . '::Mark' )->new;
+    $self->{commit}  = ( BELOW . '::Commit' )->new( database => $self->{database}, native => $tool->Native );
+    my %server = ( native => $tool->Native, deadline => $backend->{Deadline} );
+    $self->{obstacle} = ( BELOW . '::Obstacle' )->new( %server, asks => 'Writes' );
     my $interrupted;
     local $SIG{INT}  = sub { $interrupted ||= 'SIGINT' };
     local $SIG{TERM} = sub { $interrupted ||= 'SIGTERM' };
