@@ -57,6 +57,12 @@ sub WithoutArguments {
     return $code->();
 }
 
+# The same for others who show options: a copy
+sub Shown {
+    my ( $class, $options, $user ) = @_;
+    return _Obfuscate( RT->Config, $options, $user );
+}
+
 # RT calls it with its configuration, the option's value (older ones: not a copy of it) and the user
 sub _Obfuscate {
     my ( $config, $value, $user ) = @_;
@@ -100,6 +106,10 @@ RT::ExternalStorage::AmazonS3::Secrets - keeps keys off RT's System Configuratio
 Registers an C<Obfuscate> for C<%ExternalStorage> in RT's configuration metadata. RT's web editor leaves options that
 have one alone, so C<%ExternalStorage> is changed in the configuration files only. Where RT's C<GetObfuscated> can't
 do this for a hash (RT 4.4), it is mended for C<%ExternalStorage>, and for nothing else.
+
+=head2 Shown OPTIONS, [USER]
+
+A reference to a copy of the options in which nothing is secret, in the language of the user.
 
 =head2 WithoutArguments CODE
 

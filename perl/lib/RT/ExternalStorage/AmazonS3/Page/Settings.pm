@@ -54,7 +54,7 @@ sub Shown {
     my ( $class, $user ) = @_;
     my $options = RT->Config->Get('ExternalStorage');
     return {} if ref $options ne 'HASH';
-    my $shown = RT::ExternalStorage::AmazonS3::Secrets::_Obfuscate( RT->Config, { %{$options} }, $user );
+    my $shown = RT::ExternalStorage::AmazonS3::Secrets->Shown( $options, $user );
     for my $value ( grep { defined && !ref } values %{$shown} ) {
         $value =~ s{\A[^/\@]*\@}{***\@};    # a proxy's password, without a scheme before it
     }

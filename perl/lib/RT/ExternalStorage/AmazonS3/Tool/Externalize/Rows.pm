@@ -73,19 +73,25 @@ sub Others {
         my $query =
             'SELECT id, ContentEncoding FROM ' . $self->Table . ' WHERE id IN (' . join( ', ', ('?') x @ids ) . ')';
         my %encoding = map { @{$_} } @{ $self->{database}->Select( $query, @ids ) };
-        for my $id (@ids) {
-            my $encoding = $encoding{$id};
-            push @others,
-                !exists $encoding{$id} ? { id => $id, problem => 'there is no such row' }
-                : {
-                id => $id,
-                why => !defined $encoding ? 'it has no content'
-                : $encoding eq 'external' ? 'it is external already'
-                :                           'it was not created at that time',
-                };
-        }
+        push @others, map {
+            {
+                id => $_,
+                exists $encoding{$_}
+                ? ( why => $self->_WhyNot( $encoding{$_} ) )
+                : ( problem => 'there is no such row' )
+            }
+        } @ids;
     }
     return @others;
+}
+
+# Why a row with that encoding is not among the rows
+sub _WhyNot {
+    my ( undef, $encoding ) = @_;
+    return
+          !defined $encoding      ? 'it has no content'
+        : $encoding eq 'external' ? 'it is external already'
+        :                           'it was not created at that time';
 }
 
 # No more ids in one query than every database takes: all there are, or those asked for, in order

@@ -48,22 +48,8 @@ sub _Where {
     );
 }
 
-# Of those asked for what is not external, as Read has it. What an earlier run has moved is not wrong.
-sub Others {
-    my ($self) = @_;
-    return if $self->{left} == 0;
-    my @others;
-    for my $portion ( $self->{ids} ? $self->_Portions : () ) {
-        my @ids   = grep { !$self->{seen}{$_} } @{$portion} or next;
-        my $marks = join ', ', ('?') x @ids;
-        my $rows  = $self->{database}->Select( 'SELECT id FROM ' . $self->Table . " WHERE id IN ($marks)", @ids );
-        my %is    = map { $_->[0] => 1 } @{$rows};
-        push @others,
-            map { { id => $_, $is{$_} ? ( why => 'it is not external' ) : ( problem => 'there is no such row' ) } }
-            @ids;
-    }
-    return @others;
-}
+# What an earlier run has moved is not wrong
+sub _WhyNot { return 'it is not external' }
 
 # What is to be fetched: { id, digest }, or why it is not: { id, why } where there is nothing to do any more, { id, problem }
 # where it can't be

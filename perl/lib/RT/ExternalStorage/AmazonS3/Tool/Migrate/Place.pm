@@ -68,7 +68,7 @@ sub Describe {
 sub Configuration {
     my ($self) = @_;
     my $hidden = RT::ExternalStorage::AmazonS3::Secrets->HIDDEN;
-    my $shown  = RT::ExternalStorage::AmazonS3::Secrets::_Obfuscate( RT->Config, $self->{options} );
+    my $shown  = RT::ExternalStorage::AmazonS3::Secrets->Shown( $self->{options} );
     return map { $_ => $shown->{$_} eq $hidden ? undef : $shown->{$_} } grep { defined $shown->{$_} } keys %{$shown};
 }
 
